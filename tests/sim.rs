@@ -17,6 +17,8 @@ mod connections;
 mod evicted;
 #[path = "sim/followed.rs"]
 mod followed;
+#[path = "sim/full.rs"]
+mod full;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/handed_over.rs"]

@@ -20,7 +20,6 @@ const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
-const EVICTION: &str = "not yet: eviction";
 const ACL: &str = "not yet: ACL";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
@@ -159,8 +158,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         .hidden(),
     accept("max-new-connections-per-cycle", Kind::Int(1, 1000), "10", THREADS),
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
-    accept("maxmemory-samples", Kind::Int(1, 64), "5", EVICTION),
-    accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", EVICTION),
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", DEFRAGMENTATION),
     accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", DEFRAGMENTATION),
     accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", DEFRAGMENTATION),

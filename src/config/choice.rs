@@ -87,6 +87,17 @@ impl MaxmemoryPolicy {
     pub fn counts_uses(self) -> bool {
         matches!(self, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
     }
+
+    /// Whether keys without an expiry stay.
+    pub fn spares_persistent(self) -> bool {
+        use MaxmemoryPolicy::*;
+        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+    }
+
+    /// Whether all keys are equal.
+    pub fn is_random(self) -> bool {
+        matches!(self, MaxmemoryPolicy::VolatileRandom | MaxmemoryPolicy::AllkeysRandom)
+    }
 }
 
 choice! {

@@ -21,8 +21,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         "noeviction",
         field!(maxmemory_policy),
     )
-    .shards_settle()
-    .idle("not yet: eviction"),
+    .shards_settle(),
+    Setting::new("maxmemory-samples", Kind::Int(1, 64), "5", field!(maxmemory_samples)),
+    Setting::new(
+        "maxmemory-eviction-tenacity",
+        Kind::Int(0, 100),
+        "10",
+        field!(maxmemory_eviction_tenacity),
+    ),
     Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor))
         .shards_settle(),
     Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time))
@@ -30,8 +36,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
     Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort))
         .idle(EFFORT),
-    Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction))
-        .idle(SLICES),
+    Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction)),
     Setting::new("lazyfree-lazy-expire", Kind::Bool, "yes", field!(lazyfree_lazy_expire)),
     Setting::new("lazyfree-lazy-server-del", Kind::Bool, "yes", field!(lazyfree_lazy_server_del)),
     Setting::new("lazyfree-lazy-user-del", Kind::Bool, "yes", field!(lazyfree_lazy_user_del))

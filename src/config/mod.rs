@@ -120,6 +120,11 @@ config! {
     pub maxmemory: u64,
     /// Which keys are evicted when `maxmemory` is reached.
     pub maxmemory_policy: MaxmemoryPolicy,
+    /// Keys that are compared for each key that is evicted, 1 to 64.
+    pub maxmemory_samples: u32,
+    /// How long evictions may keep a client waiting, 0 to 100; 10: half a millisecond, 100: for
+    /// ever.
+    pub maxmemory_eviction_tenacity: u32,
     /// Factor by which each further increment of a key's use counter becomes less likely.
     pub lfu_log_factor: u32,
     /// Minutes after which the counter of an unused key is decremented; 0: never.

@@ -25,6 +25,7 @@ mod process;
 mod publisher;
 mod record;
 mod replication;
+mod room;
 mod running;
 mod scripting;
 mod session;
@@ -71,6 +72,7 @@ pub use replication::{
     AckCount, AckWish, Acks, BacklogFacts, NO_AOF, NO_REPLID, ReplicaFacts, ReplicaLine,
     ReplicaState, ReplicationFacts, SyncFrom,
 };
+pub use room::Room;
 pub use running::{RunningScript, RunningScripts};
 pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
 pub use session::{LOADER_ID, Multi, Replies, Session};

@@ -9,6 +9,7 @@ use super::loading::{LoadProgress, LoadStage};
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
+use super::room::Room;
 use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
@@ -55,6 +56,8 @@ pub struct Process {
     pub paths: [String; 2],
     /// Memory of the process as the kernel reports it, with peaks.
     pub memory: Arc<ProcessMemory>,
+    /// Memory against its limit.
+    pub room: Room,
     /// Scripts that EVAL and SCRIPT LOAD have brought.
     pub scripts: Scripts,
     /// The function libraries.
@@ -213,6 +216,7 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
+            room: Room::default(),
             scripts: Scripts::default(),
             functions: Functions::default(),
             allows_all_in_scripts: AtomicBool::new(false),

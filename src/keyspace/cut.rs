@@ -371,6 +371,8 @@ mod tests {
     use super::super::{Expiry, Slice, SliceOptions};
     use super::*;
     use crate::base::rng::Rng;
+    use crate::config::MaxmemoryPolicy;
+    use crate::keyspace::{EvictionRule, Progress};
     use crate::value::set::{Limits, Set};
     use crate::value::string::{IntText, NewStr};
     use crate::value::{Container, Item, ObjectRef};
@@ -524,6 +526,17 @@ mod tests {
                 0 => slice.flush(Some(rng.below(3) as usize)),
                 1 => slice.flush(None),
                 2 | 3 => slice.swap_databases(rng.below(3) as usize, rng.below(3) as usize),
+                20..26 => {
+                    let locked: Vec<u64> = left.iter().map(|name| slice.key(name).hash).collect();
+                    let mut steps = rng.below(9);
+                    let mut progress = |_| {
+                        steps = steps.saturating_sub(1);
+                        if steps == 0 { Progress::Late } else { Progress::Needed }
+                    };
+                    let policy = MaxmemoryPolicy::AllkeysRandom;
+                    let rule = EvictionRule { policy, samples: 5 };
+                    slice.evict(rule, Some(&|hash| locked.contains(&hash)), &mut progress);
+                }
                 4..8 => {
                     *now_ms += rng.below(300);
                     slice.set_now(*now_ms);

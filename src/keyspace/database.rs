@@ -1,8 +1,8 @@
 //! One numbered database of a slice: a table per hash slot, and a summary per 64 tables.
 //!
 //! ```text
-//!   tables   one per hash slot of the slice. Empty until the first key is inserted; database 0
-//!            keeps its tables for good
+//!   tables   one per hash slot of the slice. There are none until the first key is inserted;
+//!            from then on the database has tables
 //!   groups   for 64 tables each: the number of keys, and one bit per table for "has keys" and for
 //!            "has volatile keys"
 //! ```

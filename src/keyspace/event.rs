@@ -144,6 +144,7 @@ events! {
     XGroupCreateConsumer "xgroup-createconsumer" Stream,
     XGroupDelConsumer "xgroup-delconsumer" Stream,
     Expired "expired" Expired,
+    Evicted "evicted" Evicted,
     New "new" New,
     KeyMiss "keymiss" KeyMiss,
 }
@@ -152,7 +153,7 @@ impl Event {
     /// Returns whether only a command that changes a key raises the event. A command that reads may
     /// raise the others too.
     pub const fn is_change(self) -> bool {
-        !matches!(self, Event::New | Event::KeyMiss | Event::Expired)
+        !matches!(self, Event::New | Event::KeyMiss | Event::Expired | Event::Evicted)
     }
 }
 

@@ -15,12 +15,13 @@ impl Slice {
         self.note_tracked_flush();
         for db in range {
             self.sweep_stop(db);
-            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
-            if db == 0 {
-                // Allocates the tables now, so that their memory does not appear to be caused by
-                // the first key.
-                self.databases[db].prepare(old.slots());
+            if self.databases[db].len() == 0 {
+                continue;
             }
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
+            // Allocates the tables now, so that their memory does not appear to be caused by the
+            // first key.
+            self.databases[db].prepare(old.slots());
             if let Some(old) = self.set_aside(db, old) {
                 self.graveyard.bury_tables(old.into_tables());
             }

@@ -9,6 +9,7 @@ use super::access::{Access, Frequency};
 use super::cut::Cut;
 use super::database::Database;
 use super::event::Event;
+use super::evict::Eviction;
 use super::expire::Sweep;
 use super::expired::{Expired, Kept};
 use super::funnel::Funnel;
@@ -79,6 +80,7 @@ pub struct Slice {
     pub(super) tools: Tools,
     pub(super) graveyard: Graveyard,
     pub(super) sweep: Sweep,
+    pub(super) eviction: Eviction,
     pub(super) stats: Stats,
     pub(super) slots: Range<u16>,
     pub(super) now_ms: u64,
@@ -100,7 +102,7 @@ pub struct Slice {
     pub(super) is_silent: bool,
     /// Whether there ever was a string of at least [`LONG_STRING_BYTES`].
     has_long_strings: bool,
-    rng: Rng,
+    pub(super) rng: Rng,
 }
 
 /// Attempts of [`Slice::random`] to find a key that has not expired.
@@ -128,6 +130,7 @@ impl Slice {
             tools: Tools { heap: Heap::default(), hasher, version: 0 },
             graveyard: Graveyard::default(),
             sweep: Sweep::default(),
+            eviction: Eviction::default(),
             stats: Stats::default(),
             slots,
             now_ms: 0,

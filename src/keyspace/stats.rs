@@ -13,6 +13,8 @@ pub struct Stats {
     pub expired_active: u64,
     /// Hash fields that were removed because they had expired, or were replaced after that.
     pub expired_fields: u64,
+    /// Keys that were evicted because memory was full.
+    pub evicted: u64,
     /// Values that were freed in small steps.
     pub freed_values: u64,
     /// Commands that have removed all keys.

@@ -90,6 +90,8 @@ counters! {
     tick_ns_sum,
     /// Nanoseconds of deleting expired keys and freeing deleted values.
     expire_ns_sum,
+    /// Keys evicted because memory was full.
+    evicted,
     /// Values freed in slices.
     freed_values,
     /// Commands that have removed all keys.

@@ -122,6 +122,7 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.expired_lazy.add(stats.expired_lazy);
     counters.expired_active.add(stats.expired_active);
     counters.expired_fields.add(stats.expired_fields);
+    counters.evicted.add(stats.evicted);
     counters.freed_values.add(stats.freed_values);
     counters.flushes.add(stats.flushes);
 }

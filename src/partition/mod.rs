@@ -34,6 +34,7 @@
 //!   watch        watched keys
 //!
 //!   blocking     clients blocked on keys                        --+
+//!   eviction     keys leave because memory is full              |
 //!   local        a batch of the shard's own connection            |
 //!   locks        a part from the inbox: runs, or waits for locks  |
 //!   offload      commands on large values, on other threads       +--> run
@@ -53,6 +54,7 @@ mod cut;
 mod deferred;
 mod env;
 mod events;
+mod eviction;
 mod handover;
 mod housekeeping;
 mod journal;

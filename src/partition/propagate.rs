@@ -73,11 +73,15 @@ impl Partition {
 
     /// Writes the keys that expired without any command.
     pub fn write_expired(&mut self) {
+        self.write_removed(expire_word(&self.env.config));
+    }
+
+    /// Writes the keys that were removed without any command, each as a command of this name.
+    pub(super) fn write_removed(&mut self, name: &[u8]) {
         if !self.slice.has_expired() {
             return;
         }
         let mut records = self.journal.pool.pop().unwrap_or_default();
-        let name = expire_word(&self.env.config);
         for (at, gone) in self.slice.drain_expired().enumerate() {
             records.add_expired(at as u32, name, &gone);
         }

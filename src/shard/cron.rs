@@ -3,7 +3,6 @@
 use super::limits::*;
 use super::state::Shard;
 use crate::base::alloc;
-use crate::exec::Facts;
 use crate::io::{Completion, ConnId, Wait};
 use std::sync::atomic::Ordering;
 
@@ -35,7 +34,9 @@ impl Shard {
             self.partition.sample_ttls();
             self.partition.tidy_scripts();
         }
-        self.check_memory();
+        if self.env.me == 0 {
+            self.note_uncounted();
+        }
         self.publish();
         if self.env.me == 0 {
             self.env.process.boards.sample_rates(self.env.now.monotonic_ns);
@@ -52,13 +53,6 @@ impl Shard {
             false => TICK_NS,
         };
         self.cron.next_ns = self.env.now.monotonic_ns + pause_ns;
-    }
-
-    /// Records whether more memory is used than `maxmemory` allows.
-    pub(super) fn check_memory(&mut self) {
-        let used = alloc::used_bytes();
-        let max = self.env.config.maxmemory;
-        self.env.facts.set(Facts::OUT_OF_MEMORY, max > 0 && used > max);
     }
 
     /// Updates the board from the partition and the connections.

@@ -26,7 +26,8 @@
 //!   replication    replicas, barriers, the file
 //!   blocking       clients that wait
 //!   local          the spine: from a connection's input to its replies
-//!   cron, load, requests, settings   periodic work, loading, session commands' requests, settings
+//!   cron, load, memory, requests, settings   periodic work, loading, `maxmemory`, session commands'
+//!                  requests, settings
 //!   turn           the order of all work
 //! ```
 //! `tests/tidy/inner.rs` has this table as data, and checks the `use` declarations.
@@ -38,6 +39,7 @@ mod intake;
 pub mod limits;
 mod load;
 mod local;
+mod memory;
 mod remote;
 mod replication;
 mod requests;

@@ -106,6 +106,7 @@ impl Shard {
                 // A reset stores a baseline that readers subtract, so no other shard takes part.
                 self.env.process.boards.reset();
                 self.env.process.persistence().saves = 0;
+                self.env.process.room.reset();
                 Reply::new(output, protocol).ok();
             }
             Request::BackgroundSave(wish) => {

@@ -11,7 +11,6 @@ impl Shard {
         if self.env.refresh_settings() {
             let interval = self.env.config.latency_profile_interval;
             self.telemetry.profile.draw(interval, &mut self.rng);
-            self.check_memory();
         }
         let threshold_ms = self.env.config.busy_reply_threshold;
         let now_ms = self.env.now.monotonic_ms();

@@ -96,6 +96,7 @@ impl Shard {
         self.check_pause();
         self.hand_over_waiting();
         self.tick();
+        self.make_room();
         self.partition.serve_blocked_behind();
         self.send_outgoing();
         self.publish_feed();
@@ -139,7 +140,7 @@ impl Shard {
     fn wait_plan(&mut self) -> Wait {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
-        let due = due || self.can_settle_units();
+        let due = due || self.can_settle_units() || self.cron.evicts;
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.keys.is_some();

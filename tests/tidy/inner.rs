@@ -42,7 +42,7 @@ const SHARD_LAYERS: &[&[&str]] = &[
     &["replication/"],
     &["blocking/"],
     &["local/"],
-    &["cron", "load", "requests", "settings"],
+    &["cron", "load", "memory", "requests", "settings"],
     &["turn"],
 ];
 
@@ -77,6 +77,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
     &[
         "blocking",
         "cut",
+        "eviction",
         "local",
         "locks",
         "offload",

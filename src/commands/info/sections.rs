@@ -132,7 +132,7 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.ratio("rss_overhead", resident, resident);
     text.field("mem_fragmentation_ratio", format_args!("{:.2}", percent(resident, used) / 100.0));
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
-    text.field("mem_not_counted_for_evict", 0);
+    text.field("mem_not_counted_for_evict", process.room.uncounted_bytes());
     text.field("mem_replication_backlog", at.backlog);
     text.field("mem_total_replication_buffers", at.backlog + at.replica_clients);
     text.field("mem_replicas_repl_buffer", 0);

@@ -4,13 +4,12 @@ use super::View;
 use super::text::Text;
 use crate::observe::{Rate, Totals};
 use crate::pubsub::{Count, Sort};
-use crate::script::Scripts;
 
 pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     let boards = &view.process.boards;
     let totals = boards.totals();
     traffic(view, &totals, text);
-    expiry(&totals, &view.process.scripts, text);
+    expiry(view, &totals, text);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
     for (name, sort) in [
@@ -75,18 +74,20 @@ fn traffic(view: &View<'_>, totals: &Totals, text: &mut Text) {
 
 /// Writes the numbers of keys that expired or were evicted. Expired keys are found by summaries and
 /// not by sampling. So none is left over, and no cycle ends early.
-fn expiry(totals: &Totals, scripts: &Scripts, text: &mut Text) {
+fn expiry(view: &View<'_>, totals: &Totals, text: &mut Text) {
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("expired_fields", totals.expired_fields);
     text.field("expired_stale_perc", "0.00");
     text.field("expired_keys_with_volatile_items_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", totals.expire_ns_sum / 1_000_000);
-    text.field("evicted_keys", 0);
+    text.field("evicted_keys", totals.evicted);
     text.field("evicted_clients", totals.clients_evicted);
-    text.field("evicted_scripts", scripts.evicted());
-    text.field("total_eviction_exceeded_time", 0);
-    text.field("current_eviction_exceeded_time", 0);
+    text.field("evicted_scripts", view.process.scripts.evicted());
+    let now_ms = view.process.clock.monotonic_ns() / 1_000_000;
+    let (total_ms, present_ms) = view.process.room.exceeded_ms(now_ms);
+    text.field("total_eviction_exceeded_time", total_ms);
+    text.field("current_eviction_exceeded_time", present_ms);
 }
 
 /// Writes internal statistics, which are only shown on request.

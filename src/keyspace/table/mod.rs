@@ -277,6 +277,18 @@ impl Table {
         }
     }
 
+    /// Asks the processor for all entries of a bucket, without its overflow buckets.
+    #[inline]
+    pub fn prefetch_entries(&self, number: u32) {
+        assert!(number < self.buckets());
+        // SAFETY: the bucket exists.
+        let bucket = unsafe { &*self.directory.bucket(number) };
+        for index in bucket.places() {
+            let address = bucket.word(index).entry().address();
+            prefetch(std::ptr::with_exposed_provenance(address as usize));
+        }
+    }
+
     /// Begins a look-up ahead of its time: asks the processor for the bucket that a hash leads to.
     #[inline]
     pub fn trail(&self, hash: u64) -> Trail<'_> {

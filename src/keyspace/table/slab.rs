@@ -8,8 +8,7 @@
 //!
 //! ```text
 //!   region, 2 MiB mapped from the kernel    its `Region` is boxed elsewhere
-//!   |page 0      |page 1      | ...         pages of 16 KiB; a page counts as used memory
-//!                                           from its first block on
+//!   |page 0      |page 1      | ...         pages of 16 KiB
 //!
 //!   page    0..64   header: its region, neighbours in a list, class, free and used blocks
 //!           64..    blocks of one size; a free one starts with the u16 link to the next:
@@ -20,6 +19,9 @@
 //!               partial   in the list of its class: blocks in use and free ones
 //!               full      in no list
 //! ```
+//!
+//! The blocks in use count as used memory, not the pages: evicting keys until there is room must
+//! see each of them, not only the last one of a page.
 //!
 //! Housekeeping gives a region whose pages are all free back to the system, one region per step. It
 //! keeps the region if few other pages are free.
@@ -142,6 +144,7 @@ impl Slab {
         debug_assert!(0 < size && size <= SLAB_BYTES_MAX);
         let bytes = block_bytes(size);
         let class = class_of(bytes);
+        count_bytes(bytes as i64);
         let mut page = self.partial[class];
         if page.is_null() {
             page = self.page_new(class, bytes);
@@ -184,6 +187,7 @@ impl Slab {
             block.cast::<u16>().write((*page).free);
             (*page).free = (offset / STEP) as u16;
             (*page).used -= 1;
+            count_bytes(-((usize::from((*page).stride) * STEP) as i64));
             let class = usize::from((*page).class);
             if (*page).used == 0 {
                 if !was_full {
@@ -234,7 +238,6 @@ impl Slab {
             let page = (*region).fresh.cast::<Page>();
             (*region).fresh = (*region).fresh.add(PAGE_BYTES);
             (*page).region = region;
-            count_bytes(PAGE_BYTES as i64);
             page
         }
     }
@@ -298,7 +301,6 @@ impl Slab {
         unsafe {
             let mut at = (*region).base;
             while at < (*region).fresh {
-                count_bytes(-(PAGE_BYTES as i64));
                 unlink(&mut self.free, at.cast());
                 self.free_pages -= 1;
                 at = at.add(PAGE_BYTES);
@@ -319,8 +321,6 @@ impl Drop for Slab {
         for region in self.regions.drain(..) {
             // SAFETY: made by `region_new`; all its blocks have been freed.
             unsafe {
-                let pages = (*region).fresh.offset_from((*region).base);
-                count_bytes(-(pages as i64));
                 unmap_region(NonNull::new_unchecked((*region).base));
                 drop(Box::from_raw(region));
             }

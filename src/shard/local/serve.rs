@@ -21,6 +21,7 @@ impl Shard {
                 break;
             }
             self.port.mesh().point();
+            self.make_room();
             let one_in_flight = self.port.mesh().rules().one_in_flight;
             let mut gatherer = self.gatherer();
             let Some(connection) = self.connections.get_mut(conn) else { return };

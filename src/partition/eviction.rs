@@ -1,0 +1,123 @@
+//! Eviction: the partition makes room before commands run on it.
+//!
+//! What is evicted is a unit of its own, ahead of the unit that needs the room. Keys that a unit has
+//! locked, or waits to lock, stay.
+
+use super::housekeeping::publish_stats;
+use super::partition::Partition;
+use crate::config::{Config, MaxmemoryPolicy};
+use crate::exec::Scope;
+use crate::keyspace::{Evicted, EvictionRule, ExpiryRole, IsKept, Progress};
+
+/// Steps between two looks at the clock and at what others have freed.
+const STEPS_PER_LOOK: u32 = 16;
+
+/// Tenacity up to which the time grows by a constant.
+const LINEAR_TENACITY_MAX: u32 = 10;
+
+/// Nanoseconds per unit of tenacity up to there.
+const LINEAR_NS: u64 = 50_000;
+
+/// Factor per unit of tenacity from there on.
+const FACTOR: f64 = 1.15;
+
+/// The tenacity that has no limit.
+const TENACITY_MAX: u32 = 100;
+
+impl Partition {
+    /// Evicts keys if more memory is used than `maxmemory` allows, for a time that
+    /// `maxmemory-eviction-tenacity` limits.
+    #[inline]
+    pub fn make_room(&mut self) -> Evicted {
+        let max_bytes = self.env.config.maxmemory;
+        if max_bytes == 0 || self.env.process.room.excess_bytes(max_bytes) == 0 {
+            return Evicted::Enough;
+        }
+        self.evict(max_bytes)
+    }
+
+    #[cold]
+    fn evict(&mut self, max_bytes: u64) -> Evicted {
+        // Keys that have expired before leave under their own name.
+        self.write_expired();
+        let config = &self.env.config;
+        let policy = config.maxmemory_policy;
+        let is_absent = self.is_away() || self.locks.has_wide();
+        match self.slice.role() {
+            _ if self.is_loading => return Evicted::Enough,
+            _ if policy == MaxmemoryPolicy::NoEviction => return Evicted::Exhausted,
+            ExpiryRole::Replica => return Evicted::Exhausted,
+            ExpiryRole::Paused | ExpiryRole::Loading => return Evicted::Enough,
+            // A unit that holds all keys is at work.
+            ExpiryRole::Primary if is_absent => return Evicted::Unfinished,
+            ExpiryRole::Primary => {}
+        }
+        let rule = EvictionRule { policy, samples: config.maxmemory_samples as usize };
+        let (room, clock) = (&self.env.process.room, &self.env.process.clock);
+        let stop_ns =
+            clock.monotonic_ns().saturating_add(tenacity_ns(config.maxmemory_eviction_tenacity));
+        let mut steps = 0;
+        let wanted_bytes = room.excess_bytes(max_bytes);
+        let mut progress = |freed_bytes| {
+            steps += 1;
+            if freed_bytes >= wanted_bytes {
+                return Progress::Enough;
+            }
+            if steps % STEPS_PER_LOOK > 0 {
+                return Progress::Needed;
+            }
+            // Other shards evict too.
+            match room.excess_bytes(max_bytes) {
+                0 => Progress::Enough,
+                _ if clock.monotonic_ns() >= stop_ns => Progress::Late,
+                _ => Progress::Needed,
+            }
+        };
+        let locks = &self.locks;
+        let is_locked = |hash| locks.has(Scope::name(hash));
+        let is_kept: Option<IsKept<'_>> = if locks.is_empty() { None } else { Some(&is_locked) };
+        let evicted = self.slice.evict(rule, is_kept, &mut progress);
+        self.write_removed(evict_word(&self.env.config));
+        self.tell_events();
+        match evicted {
+            // Others look at the board for keys to evict.
+            Evicted::Exhausted => self.publish(),
+            Evicted::Enough | Evicted::Unfinished => {
+                publish_stats(&self.env.board, &mut self.slice);
+            }
+        }
+        if self.slice.has_ready() {
+            self.serve_blocked_behind();
+        }
+        evicted
+    }
+}
+
+/// Returns the command that propagates an evicted key: UNLINK or DEL, by `lazyfree-lazy-eviction`.
+fn evict_word(config: &Config) -> &'static [u8] {
+    if config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" }
+}
+
+/// Returns how long an eviction may take at most, in nanoseconds, by the formula of the reference
+/// server.
+fn tenacity_ns(tenacity: u32) -> u64 {
+    if tenacity >= TENACITY_MAX {
+        return u64::MAX;
+    }
+    let linear_ns = u64::from(tenacity.min(LINEAR_TENACITY_MAX)) * LINEAR_NS;
+    let beyond = tenacity.saturating_sub(LINEAR_TENACITY_MAX);
+    (linear_ns as f64 * FACTOR.powi(beyond as i32)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenacity_is_time() {
+        assert_eq!([0, 1, 10].map(tenacity_ns), [0, 50_000, 500_000]);
+        assert!((574_000..576_000).contains(&tenacity_ns(11)));
+        assert!((100e9..200e9).contains(&(tenacity_ns(99) as f64)), "about two minutes");
+        assert_eq!(tenacity_ns(100), u64::MAX);
+    }
+}

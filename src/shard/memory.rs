@@ -1,0 +1,68 @@
+//! Memory against `maxmemory`, as a shard sees it: its partition evicts its own keys first; if it
+//! has none, the shards that have some are woken, and evict in their turns.
+
+use super::state::Shard;
+use crate::config::MaxmemoryPolicy;
+use crate::exec::Facts;
+use crate::keyspace::Evicted;
+
+impl Shard {
+    /// Makes room if more memory is used than `maxmemory` allows. Sets whether commands that may use
+    /// more are refused.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        let max_bytes = self.env.config.maxmemory;
+        if max_bytes > 0 {
+            if self.env.config.maxmemory_clients != 0
+                && self.env.process.room.excess_bytes(max_bytes) > 0
+            {
+                // Clients that use too much go before keys.
+                self.check_clients_memory();
+            }
+            let evicted = self.partition.make_room();
+            self.note_room(evicted);
+        } else if self.env.facts.has(Facts::OUT_OF_MEMORY) {
+            self.note_room(Evicted::Enough);
+        }
+    }
+
+    fn note_room(&mut self, evicted: Evicted) {
+        let is_full = evicted == Evicted::Exhausted && !self.asks_others();
+        self.cron.evicts = evicted == Evicted::Unfinished;
+        self.env.facts.set(Facts::OUT_OF_MEMORY, is_full);
+        self.partition.env_mut().facts.set(Facts::OUT_OF_MEMORY, is_full);
+        let is_exceeded = evicted != Evicted::Enough;
+        self.env.process.room.note(is_exceeded, self.env.now.monotonic_ms());
+    }
+
+    /// Wakes the shards that have keys to evict. Returns whether there are any.
+    #[cold]
+    fn asks_others(&mut self) -> bool {
+        let policy = self.env.config.maxmemory_policy;
+        if policy == MaxmemoryPolicy::NoEviction || self.env.config.import_mode {
+            return false;
+        }
+        let mut has_any = false;
+        for shard in (0..self.env.process.shards()).filter(|&shard| shard != self.env.me) {
+            let board = self.env.process.boards.board(shard);
+            let has_keys = board.databases.iter().any(|it| match policy.spares_persistent() {
+                true => it.volatile.get() > 0,
+                false => it.keys.get() > 0,
+            });
+            if has_keys {
+                self.port.mesh().ring_bell(shard);
+                has_any = true;
+            }
+        }
+        has_any
+    }
+
+    /// Updates the bytes that do not count towards `maxmemory`: what the stream holds for slow
+    /// readers beyond the backlog, which everybody shares.
+    pub(super) fn note_uncounted(&mut self) {
+        let backlog = self.env.process.replication().backlog;
+        let kept = self.env.config.repl_backlog_size;
+        let bytes = backlog.map_or(0, |backlog| backlog.memory_bytes.saturating_sub(kept));
+        self.env.process.room.set_uncounted_bytes(bytes);
+    }
+}
