@@ -18,7 +18,6 @@ const ABSENT: &[&str] = &[
     "replicaof",
     "restore-asking",
     "slaveof",
-    "waitaof",
 ];
 
 /// One command or subcommand.

@@ -92,7 +92,7 @@ impl Denial {
 pub type KeysOf<'a> = &'a dyn Fn(&mut dyn FnMut(usize, Needs) -> bool);
 
 /// A command with its arguments, as the check sees it.
-pub struct Call<'a> {
+pub struct Call<'c, 'a> {
     /// Number of the command in the catalogue.
     pub number: u16,
     /// Card of the command.
@@ -100,9 +100,9 @@ pub struct Call<'a> {
     /// Number of arguments, including the name.
     pub argc: usize,
     /// Returns an argument.
-    pub arg: &'a dyn Fn(usize) -> &'a [u8],
+    pub arg: &'c dyn Fn(usize) -> &'a [u8],
     /// Goes through the keys.
-    pub keys: KeysOf<'a>,
+    pub keys: KeysOf<'c>,
     /// Number of the selected database.
     pub db: usize,
     /// Number of databases.
@@ -112,11 +112,11 @@ pub struct Call<'a> {
 impl User {
     /// Returns why the user must not send a command; none if it may.
     #[inline]
-    pub fn refusal(&self, call: &Call<'_>) -> Option<Denial> {
+    pub fn refusal(&self, call: &Call<'_, '_>) -> Option<Denial> {
         if self.is_free() { None } else { self.refusal_by_rules(call) }
     }
 
-    fn refusal_by_rules(&self, call: &Call<'_>) -> Option<Denial> {
+    fn refusal_by_rules(&self, call: &Call<'_, '_>) -> Option<Denial> {
         let mut worst = Denial { reason: Reason::Database, at: 0 };
         for selector in &self.selectors {
             let denial = selector.refusal(call)?;
@@ -129,7 +129,7 @@ impl User {
 
     /// Returns whether the user may send a command that reads keys which are not among its
     /// arguments.
-    pub fn may_read_all(&self, call: &Call<'_>) -> bool {
+    pub fn may_read_all(&self, call: &Call<'_, '_>) -> bool {
         self.is_free()
             || self
                 .selectors
@@ -139,7 +139,7 @@ impl User {
 }
 
 impl Selector {
-    fn refusal(&self, call: &Call<'_>) -> Option<Denial> {
+    fn refusal(&self, call: &Call<'_, '_>) -> Option<Denial> {
         let lacks = |reason, at| Some(Denial { reason, at });
         if !self.all_databases
             && let Some(at) = self.forbidden_database(call)
@@ -165,7 +165,7 @@ impl Selector {
     }
 
     #[inline]
-    fn allows_command(&self, call: &Call<'_>) -> bool {
+    fn allows_command(&self, call: &Call<'_, '_>) -> bool {
         if self.has_bit(call.number) || call.card.flags.has(Flag::NO_AUTH) {
             return true;
         }
@@ -175,7 +175,7 @@ impl Selector {
         call.argc >= 2 && self.first_args.iter().any(is_first)
     }
 
-    fn forbidden_key(&self, call: &Call<'_>) -> Option<usize> {
+    fn forbidden_key(&self, call: &Call<'_, '_>) -> Option<usize> {
         let mut found = None;
         (call.keys)(&mut |at, needs| {
             let is_allowed = self.allows_key((call.arg)(at), needs);
@@ -207,19 +207,19 @@ impl Selector {
         })
     }
 
-    fn forbidden_channel(&self, call: &Call<'_>) -> Option<usize> {
+    fn forbidden_channel(&self, call: &Call<'_, '_>) -> Option<usize> {
         let is_pattern = call.card.channels == Channels::Patterns;
         let end = if call.card.channels == Channels::First { 2 } else { call.argc };
         (1..end.min(call.argc)).find(|at| !self.has_channel((call.arg)(*at), is_pattern))
     }
 
-    fn has_database(&self, number: usize, call: &Call<'_>) -> bool {
+    fn has_database(&self, number: usize, call: &Call<'_, '_>) -> bool {
         let number = i32::try_from(number).ok().filter(|_| number < call.databases);
         number.is_some_and(|number| self.databases.binary_search(&number).is_ok())
     }
 
     /// Returns the argument that names a forbidden database; 0 if it is the selected one.
-    fn forbidden_database(&self, call: &Call<'_>) -> Option<usize> {
+    fn forbidden_database(&self, call: &Call<'_, '_>) -> Option<usize> {
         let has_selected = || self.has_database(call.db, call);
         match call.card.databases {
             Databases::Selected => {
@@ -248,7 +248,7 @@ impl Selector {
 
 /// Returns the databases that the arguments name, each with its argument. Returns none if the
 /// arguments are invalid, so that the command will fail.
-fn named_databases(call: &Call<'_>) -> Option<Vec<(usize, usize)>> {
+fn named_databases(call: &Call<'_, '_>) -> Option<Vec<(usize, usize)>> {
     let number_at = |at: usize| {
         let number = (at < call.argc).then(|| parse_i64((call.arg)(at))).flatten()?;
         usize::try_from(number).ok().filter(|number| *number < call.databases)
@@ -280,6 +280,6 @@ fn named_databases(call: &Call<'_>) -> Option<Vec<(usize, usize)>> {
 
 /// Returns the database that a command selects for the commands after it; none if its arguments
 /// are invalid.
-pub fn selected_database(call: &Call<'_>) -> Option<usize> {
+pub fn selected_database(call: &Call<'_, '_>) -> Option<usize> {
     named_databases(call)?.first().map(|(_, number)| *number)
 }

@@ -52,19 +52,37 @@ pub struct LogEntry {
     pub created_ms: u64,
     /// Unix milliseconds of the last refusal.
     pub updated_ms: u64,
-    /// The last client, as CLIENT INFO describes it.
-    pub client: Vec<u8>,
-    /// Shard and number of a connection whose description is still to be added.
-    unknown: Option<(u16, u64)>,
+    /// The last client.
+    pub client: Refused,
 }
 
 /// Who was refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// A client, as CLIENT INFO describes it.
     Client(Vec<u8>),
-    /// A connection: its shard, and its number there. The shard adds the description.
-    Connection(u16, u64),
+    /// A client of a shard, by its id. The shard adds the description.
+    Id(u16, u64),
+    /// A connection of a shard, by its number and generation. The shard adds the description.
+    Connection(u16, u32, u32),
+}
+
+impl Refused {
+    /// Returns the shard that has to add a description, if it is missing.
+    fn describer(&self) -> Option<u16> {
+        match self {
+            Refused::Client(_) => None,
+            Refused::Id(shard, _) | Refused::Connection(shard, ..) => Some(*shard),
+        }
+    }
+
+    /// Returns the description; empty if it is missing.
+    pub fn line(&self) -> &[u8] {
+        match self {
+            Refused::Client(line) => line,
+            Refused::Id(..) | Refused::Connection(..) => b"",
+        }
+    }
 }
 
 /// The latest refusals of the process.
@@ -87,7 +105,7 @@ impl AclLog {
     }
 
     /// Adds a refusal. Keeps at most `entries_max` entries.
-    pub fn add(&self, mut key: LogKey, who: Refused, now_ms: u64, entries_max: usize) {
+    pub fn add(&self, mut key: LogKey, client: Refused, now_ms: u64, entries_max: usize) {
         key.object.truncate(NAME_BYTES_MAX);
         key.user.truncate(NAME_BYTES_MAX);
         let mut entries = self.lock();
@@ -95,49 +113,41 @@ impl AclLog {
             entries.list.clear();
             return;
         }
-        let (client, unknown) = match who {
-            Refused::Client(line) => (line, None),
-            Refused::Connection(shard, number) => (Vec::new(), Some((shard, number))),
-        };
+        let is_unknown = client.describer().is_some();
         let is_same = |entry: &LogEntry| {
             entry.key == key && entry.updated_ms.abs_diff(now_ms) <= SAME_ENTRY_MS_MAX
         };
         let known = entries.list.iter().take(COMPARED_MAX).position(is_same);
         let entry = match known.and_then(|at| entries.list.remove(at)) {
-            Some(entry) => {
-                LogEntry { count: entry.count + 1, updated_ms: now_ms, client, unknown, ..entry }
-            }
+            Some(entry) => LogEntry { count: entry.count + 1, updated_ms: now_ms, client, ..entry },
             None => {
                 let id = entries.next_id;
                 entries.next_id += 1;
                 let (created_ms, updated_ms) = (now_ms, now_ms);
-                LogEntry { key, count: 1, id, created_ms, updated_ms, client, unknown }
+                LogEntry { key, count: 1, id, created_ms, updated_ms, client }
             }
         };
         entries.list.push_front(entry);
         entries.list.truncate(entries_max);
-        if unknown.is_some() {
+        if is_unknown {
             self.has_unknown.store(true, Ordering::Release);
         }
     }
 
-    /// Adds the descriptions of a shard's connections. Costs one comparison if none is missing.
+    /// Returns whether descriptions of connections are missing.
     #[inline]
-    pub fn describe(&self, shard: u16, line_of: impl FnMut(u64) -> Vec<u8>) {
-        if self.has_unknown.load(Ordering::Acquire) {
-            self.describe_unknown(shard, line_of);
-        }
+    pub fn has_unknown(&self) -> bool {
+        self.has_unknown.load(Ordering::Acquire)
     }
 
-    #[cold]
-    fn describe_unknown(&self, shard: u16, mut line_of: impl FnMut(u64) -> Vec<u8>) {
+    /// Adds the missing descriptions of a shard's connections.
+    pub fn describe(&self, shard: u16, mut line_of: impl FnMut(&Refused) -> Vec<u8>) {
         let mut entries = self.lock();
         let mut is_left = false;
         for entry in &mut entries.list {
-            match entry.unknown {
-                Some((home, number)) if home == shard => {
-                    entry.client = line_of(number);
-                    entry.unknown = None;
+            match entry.client.describer() {
+                Some(home) if home == shard => {
+                    entry.client = Refused::Client(line_of(&entry.client));
                 }
                 Some(_) => is_left = true,
                 None => {}

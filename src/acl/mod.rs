@@ -1,8 +1,8 @@
 //! Access control lists: users, their rules, and the check of a command against them.
 //!
-//! A [`User`] is immutable. Whoever changes one publishes another in its place ([`Acl`]), and the
-//! version of all users grows. A session keeps its user and takes the present one when the version
-//! has changed, so a check needs no lock.
+//! A [`User`] is immutable. A change puts another one in its place ([`Acl`]), and the version of
+//! all users grows. A session keeps its user and takes the present one when the version has
+//! changed, so a check needs no lock.
 //!
 //! ```text
 //!   rule texts --rules--> Selector: command bits, key and channel patterns, databases

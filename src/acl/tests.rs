@@ -339,14 +339,14 @@ fn refusals_are_merged() {
     log.add(key(b"a"), client(b"3"), 61_000, 3);
     let shown = || -> Vec<(u64, u64, Vec<u8>)> {
         let entries = log.latest(10).into_iter();
-        entries.map(|entry| (entry.id, entry.count, entry.client)).collect()
+        entries.map(|entry| (entry.id, entry.count, entry.client.line().to_vec())).collect()
     };
     assert_eq!(shown(), [(0, 2, b"3".to_vec()), (1, 1, b"2".to_vec())]);
-    log.add(key(b"b"), Refused::Connection(1, 7), 62_001, 3);
+    log.add(key(b"b"), Refused::Id(1, 7), 62_001, 3);
     assert_eq!(shown()[0], (2, 1, Vec::new()), "the old entry is older than a minute");
     log.describe(0, |_| unreachable!("the connection is of shard 1"));
-    log.describe(1, |number| format!("client {number}").into_bytes());
-    assert_eq!(shown()[0].2, b"client 7");
+    log.describe(1, |client| format!("{client:?}").into_bytes());
+    assert_eq!(shown()[0].2, b"Id(1, 7)");
     log.add(key(b"c"), client(b""), 62_001, 3);
     assert_eq!(shown().len(), 3);
     log.add(key(b"c"), client(b""), 62_001, 0);

@@ -47,6 +47,11 @@ impl User {
         }
     }
 
+    /// Creates a user without a name that may do nothing, in place of one that was deleted.
+    pub fn nobody(id: UserId) -> User {
+        User::new(id, b"", NewUsers::default())
+    }
+
     /// Returns a copy to change.
     pub(super) fn copy(&self) -> User {
         User {

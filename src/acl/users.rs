@@ -192,6 +192,17 @@ impl Acl {
         self.publish(&users);
     }
 
+    /// Adds users, each in place of one with its name.
+    pub fn add(&self, added: Vec<User>) {
+        let mut users = self.lock();
+        for mut user in added {
+            let id = users.by_name.get(&user.name).map(|old| old.id);
+            user.id = id.unwrap_or_else(|| users.new_id());
+            users.put(user);
+        }
+        self.publish(&users);
+    }
+
     /// Sets the password of the default user: `requirepass`. Without one it needs no password.
     pub fn set_default_password(&self, password: &[u8]) {
         let mut users = self.lock();
