@@ -27,6 +27,8 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             is_part: false,
             discovers: false,
             is_counted: false,
+            refused: None,
+            user: 0,
         };
         envelope.begin(&item, slot);
         envelope.push_arg(b"GET");

@@ -29,6 +29,7 @@
 //!  1 spec       what a command is: the card
 //!  1 config     the settings, one card each; an immutable snapshot is published
 //!  1 observe    recording: counters, histograms, the log
+//!  2 acl        users, their rules, the check of a command against them
 //!  2 net        input and output of a connection
 //!  2 control    the executor for work that waits (glommio)
 //!  2 keyspace   the keys of one partition: table, entries, expiry, scan
@@ -115,6 +116,7 @@
 //! checker.
 #![deny(missing_docs)]
 
+pub mod acl;
 pub mod aof;
 pub mod base;
 pub mod client;

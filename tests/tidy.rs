@@ -15,8 +15,8 @@ mod inner;
 /// folder outside the list must not exist; a listed one may be missing.
 const LAYERS: &[&[&str]] = &[
     &["base"],
-    &["io", "resp", "value", "spec", "config", "observe", "acl"],
-    &["net", "control", "keyspace", "rdb", "pubsub", "script"],
+    &["io", "resp", "value", "spec", "config", "observe"],
+    &["acl", "net", "control", "keyspace", "rdb", "pubsub", "script"],
     &["exec"],
     &["mesh", "gate"],
     &["txn", "feed", "snapshot"],

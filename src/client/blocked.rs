@@ -7,6 +7,7 @@
 //!     blocked --an owner serves it, or it gives up and tells the owners---> none
 //! ```
 
+use crate::acl::Reason;
 use crate::exec::{Entry, Null, Ticket};
 use crate::mesh::FlightId;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Waiting {
     pub entry: &'static Entry,
     /// Unix time in milliseconds at which it gives up; none: never.
     pub deadline_ms: Option<u64>,
+    /// Its arguments; none if it waits for no keys.
+    pub args: Option<Vec<Box<[u8]>>>,
     /// Reply when it gives up.
     pub on_timeout: TimeoutReply,
     /// Shards that list the blocked command.
@@ -55,4 +58,6 @@ pub enum GivingUp {
     Error,
     /// WAITAOF waits for an append-only file, which was turned off.
     NoFile,
+    /// The rules of its user do not allow it any more.
+    Denied(Reason),
 }

@@ -23,7 +23,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
          capa={capa} db={db} sub={sub} psub={psub} ssub={ssub} multi={multi} watch={watch} \
          qbuf={qbuf} qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} \
          obl={obl} oll={oll} omem={omem} tot-mem={total} events={events} cmd={cmd} \
-         user=default redir={redir} resp={resp} lib-name={lib} lib-ver={version} \
+         user={user} redir={redir} resp={resp} lib-name={lib} lib-ver={version} \
          tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
         addr = session.address,
@@ -38,6 +38,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         sub = session.subscriptions[Sort::Channel as usize],
         psub = session.subscriptions[Sort::Pattern as usize],
         ssub = session.subscriptions[Sort::ShardChannel as usize],
+        user = text(session.user_name()),
         redir = session.redirect(),
         watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes() - args_bytes,

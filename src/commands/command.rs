@@ -39,7 +39,11 @@ fn find_by_name<'t>(table: &'t CommandTable, name: &[u8]) -> Option<&'t Entry> {
 }
 
 /// Finds the command that the arguments from `first` on call.
-fn find_called<'t>(table: &'t CommandTable, args: &Args<'_>, first: usize) -> Option<&'t Entry> {
+pub(super) fn find_called<'t>(
+    table: &'t CommandTable,
+    args: &Args<'_>,
+    first: usize,
+) -> Option<&'t Entry> {
     let entry = table.find(args.get(first)?)?;
     match args.get(first + 1) {
         Some(arg) if !entry.subcommands.is_empty() => entry.subcommand(arg),

@@ -164,6 +164,7 @@ fn apply(applied: Applied, process: &Process, config: &Config) -> Result<(), Str
         Applied::Title => {}
         Applied::CrashLog => crash::set_enabled(config.crash_log_enabled),
         Applied::Watchdog => crash::watch_for(config.watchdog_period),
+        Applied::Password => process.acl.set_default_password(&config.requirepass),
     }
     Ok(())
 }
@@ -251,7 +252,12 @@ pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), E
     let Some(path) = &config.config_file else {
         return Err(Error::other("ERR The server is running without a config file"));
     };
-    match rewrite_file(path, &config, in_full) {
+    // An ACL file has the users instead.
+    let users: Vec<Vec<u8>> = match config.aclfile {
+        Some(_) => Vec::new(),
+        None => process.acl.list().iter().map(|user| user.line()).collect(),
+    };
+    match rewrite_file(path, (&config, &users), in_full) {
         Ok(()) => process.log.notice("CONFIG REWRITE executed with success."),
         Err(why) => {
             process.log.warning(&format!("CONFIG REWRITE failed: {why}"));

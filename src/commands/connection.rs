@@ -1,13 +1,13 @@
 //! Commands on the connection: authentication, protocol, selected database.
 
+use super::acl::note_failed_login;
 use super::args::database_at;
 use super::client;
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::exec::{ArgAt, Command, InMulti, Request, SessionContext};
 use crate::resp::{Args, Error, Protocol};
-use crate::spec::{Arg, Card, Flag, Group};
-use std::hint::black_box;
+use crate::spec::{Arg, Card, Databases, Flag, Group};
 
 /// The commands of this file.
 pub static FAMILY: &[&Command] =
@@ -69,6 +69,7 @@ static SELECT: Command = Command::session(
         .constant_time()
         .arity(2)
         .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY))
+        .databases(Databases::At(&[1]))
         .args(&[Arg::integer("index")]),
 )
 .in_multi(InMulti::SelectsDatabase);
@@ -130,7 +131,7 @@ fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let options = HelloOptions::read(args)?;
     let config = cx.process.config.snapshot();
     if let Some((user, password)) = options.login {
-        authenticate(cx, &config, user, password)?;
+        authenticate(cx, &args[0], user, password)?;
     }
     if !cx.session.authenticated {
         return Err(Error::other(
@@ -244,42 +245,31 @@ static AUTH: Command = Command::session(
 .secrets(|_, _, at| at >= 1);
 
 fn auth(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let config = cx.process.config.snapshot();
     match args.len() {
-        2 if config.requirepass.is_empty() => return Err(Error::AuthWithoutPassword),
-        2 => authenticate(cx, &config, b"default", &args[1])?,
-        3 => authenticate(cx, &config, &args[1], &args[2])?,
+        2 if cx.process.acl.is_unprotected() => return Err(Error::AuthWithoutPassword),
+        2 => authenticate(cx, &args[0], b"default", &args[1])?,
+        3 => authenticate(cx, &args[0], &args[1], &args[2])?,
         _ => return Err(Error::Syntax),
     }
     cx.reply.ok();
     Ok(())
 }
 
-/// Authenticates the session. On an error the session stays as it was.
+/// Authenticates the session for `command`. On an error the session stays as it was.
 fn authenticate(
     cx: &mut SessionContext<'_>,
-    config: &Config,
+    command: &[u8],
     user: &[u8],
     password: &[u8],
 ) -> Result<(), Error> {
-    let is_open = config.requirepass.is_empty();
-    if user != b"default" || !(is_open || is_same_secret(&config.requirepass, password)) {
-        cx.process.boards.board(cx.shard).counters.auth_failures.add(1);
+    let acl = &cx.process.acl;
+    let version = acl.version();
+    let Some(user) = acl.authenticate(user, password) else {
+        note_failed_login(cx, command, user);
         return Err(Error::WrongPass);
-    }
-    cx.session.authenticated = true;
+    };
+    cx.session.log_in(version, user, acl);
     Ok(())
-}
-
-/// Returns whether two secrets are equal, in a time that depends only on the length of `given`.
-/// `secret` must not be empty.
-pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
-    assert!(!secret.is_empty());
-    let differing = given
-        .iter()
-        .enumerate()
-        .fold(0, |differing, (at, byte)| black_box(differing | (byte ^ secret[at % secret.len()])));
-    black_box(differing) == 0 && secret.len() == given.len()
 }
 
 static RESET: Command = Command::session(
@@ -304,8 +294,7 @@ fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
         cx.request = Some(Request::Reset);
         return Ok(());
     }
-    let is_open = cx.process.config.snapshot().requirepass.is_empty();
-    cx.session.reset(is_open);
+    cx.session.reset(&cx.process.acl);
     cx.request = Some(Request::Discard);
     cx.reply.set_protocol(cx.session.protocol);
     cx.reply.simple("RESET");

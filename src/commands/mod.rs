@@ -2,6 +2,7 @@
 //!
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
+mod acl;
 mod arg_groups;
 mod args;
 mod bitmap;
@@ -43,8 +44,8 @@ mod string;
 mod testing;
 mod transactions;
 
+pub use acl::load_users;
 pub use config::log_form;
-pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
 pub use scripting::restore_functions;
@@ -55,6 +56,7 @@ use crate::exec::Command;
 /// All commands, by family. The server offers only the commands that their family lists.
 pub static FAMILIES: &[&[&Command]] = &[
     string::FAMILY, //
+    acl::FAMILY,
     bitmap::FAMILY,
     list::FAMILY,
     set::FAMILY,

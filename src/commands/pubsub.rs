@@ -5,7 +5,7 @@ use crate::base::glob;
 use crate::exec::{Command, Context, Request, SessionContext};
 use crate::pubsub::{Count, Sort};
 use crate::resp::{Args, Error};
-use crate::spec::{Arg, Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Channels, Flag, Group, KeySpec};
 use bytes::{Bytes, BytesMut};
 
 /// The commands of this file.
@@ -33,6 +33,7 @@ static SUBSCRIBE: Command = Command::session(
     Card::new("subscribe", Group::PubSub, "2.0.0")
         .summary("Listens for messages published to channels.")
         .complexity("O(N) where N is the number of channels to subscribe to.")
+        .channels(Channels::All)
         .arity(-2)
         .flags(OF_SESSION)
         .args(&[Arg::string("channel").repeated()]),
@@ -44,6 +45,7 @@ static PSUBSCRIBE: Command = Command::session(
     Card::new("psubscribe", Group::PubSub, "2.0.0")
         .summary("Listens for messages published to channels that match one or more patterns.")
         .complexity("O(N) where N is the number of patterns to subscribe to.")
+        .channels(Channels::Patterns)
         .arity(-2)
         .flags(OF_SESSION)
         .args(&[Arg::pattern("pattern").repeated()]),
@@ -55,6 +57,7 @@ static SSUBSCRIBE: Command = Command::session(
     Card::new("ssubscribe", Group::PubSub, "7.0.0")
         .summary("Listens for messages published to shard channels.")
         .complexity("O(N) where N is the number of shard channels to subscribe to.")
+        .channels(Channels::All)
         .arity(-2)
         .flags(OF_SESSION)
         .keys(&[KeySpec::channels().to_end(1)])
@@ -121,6 +124,7 @@ static PUBLISH: Command = Command::gather(
             "O(N+M) where N is the number of clients subscribed to the receiving channel and M is \
              the total number of subscribed patterns (by any client).",
         )
+        .channels(Channels::First)
         .arity(3)
         .flags(OF_PUBLISHERS)
         .args(&[Arg::string("channel"), Arg::string("message")]),
@@ -133,6 +137,7 @@ static SPUBLISH: Command = Command::gather(
         .complexity(
             "O(N) where N is the number of clients subscribed to the receiving shard channel.",
         )
+        .channels(Channels::First)
         .arity(3)
         .flags(OF_PUBLISHERS)
         .keys(&[KeySpec::channels()])

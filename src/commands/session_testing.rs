@@ -35,7 +35,7 @@ impl SessionBench {
         let mut config = Config::default();
         change(&mut config);
         let clock = Clock::Manual(ManualClock::new(START_MS));
-        let mut session = Session::new(7, config.requirepass.is_empty(), 0);
+        let mut session = Session::new(7, true, 0);
         session.address = "10.0.0.1:40000".to_string();
         let process = Process::new(ProcessParts {
             boards: Boards::new(2, config.databases as usize, TABLE.len()),
@@ -47,6 +47,7 @@ impl SessionBench {
             paths: ["/bin/annulet".to_string(), String::new()],
             memory: ProcessMemory::open().expect("/proc can be read"),
         });
+        session.begin_as_default(&process.acl);
         SessionBench { process, session, request: None }
     }
 

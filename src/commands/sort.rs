@@ -70,7 +70,7 @@ static SORT: Command = Command::discovers(
 
 /// Returns whether a pattern among the arguments may name other keys.
 fn has_patterns(args: &Args<'_>, _: &Process) -> bool {
-    Options::parse(args, true).is_ok_and(|options| {
+    Options::parse(args, (true, false)).is_ok_and(|options| {
         let patterns = options.by.iter().chain(&options.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))
     })
@@ -127,7 +127,10 @@ struct Options<'w> {
 }
 
 impl<'w> Options<'w> {
-    fn parse(args: &'w Args<'_>, may_store: bool) -> Result<Options<'w>, Error> {
+    fn parse(
+        args: &'w Args<'_>,
+        (may_store, is_restricted): (bool, bool),
+    ) -> Result<Options<'w>, Error> {
         let mut options = Options {
             by: None,
             is_unsorted: false,
@@ -156,9 +159,16 @@ impl<'w> Options<'w> {
             } else if is("BY") && left >= 1 {
                 let pattern = &args[at + 1];
                 options.by = Some(pattern);
-                options.is_unsorted |= !pattern.contains(&b'*');
+                let has_star = pattern.contains(&b'*');
+                if has_star && is_restricted {
+                    return Err(denied("BY"));
+                }
+                options.is_unsorted |= !has_star;
                 at += 1;
             } else if is("GET") && left >= 1 {
+                if is_restricted {
+                    return Err(denied("GET"));
+                }
                 options.gets.push(&args[at + 1]);
                 at += 1;
             } else {
@@ -178,6 +188,12 @@ impl<'w> Options<'w> {
     }
 }
 
+/// Returns the error of an option that reads keys which the rules of the client's user may forbid.
+fn denied(option: &str) -> Error {
+    let what = "option of SORT denied due to insufficient ACL permissions.";
+    Error::other(format!("ERR {option} {what}"))
+}
+
 /// An element and its sort keys: a number, or the text of a BY pattern.
 struct Element {
     text: Vec<u8>,
@@ -186,7 +202,7 @@ struct Element {
 }
 
 fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Error> {
-    let mut options = Options::parse(args, may_store)?;
+    let mut options = Options::parse(args, (may_store, cx.is_restricted()))?;
     let key = cx.key(args, 1);
     let view = cx.slice.lookup(cx.db, &key);
     let kind = match &view {

@@ -149,6 +149,8 @@ impl Bench {
             is_part: self.is_part && entry.is_everywhere(),
             discovers: false,
             is_counted: false,
+            refused: None,
+            user: 0,
         };
         if let Some(records) = &mut self.records {
             records.clear();

@@ -23,7 +23,7 @@ static MULTI: Command = Command::session(
 
 fn multi(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     assert!(cx.session.multi.is_none(), "a gate rejects it inside a transaction");
-    cx.session.multi = Some(Multi::default());
+    cx.session.multi = Some(Multi { db: cx.session.db, ..Multi::default() });
     cx.reply.ok();
     Ok(())
 }

@@ -20,7 +20,6 @@ const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
-const ACL: &str = "not yet: ACL";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
@@ -174,20 +173,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
-    accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", ACL),
-    accept(
-        "acl-pubsub-default",
-        Kind::Choice(&["allchannels", "resetchannels"]),
-        "resetchannels",
-        ACL,
-    ),
     accept("cluster-enabled", Kind::Bool, "no", CLUSTER)
         .immutable().refusing("cluster mode is not available in this version"),
     accept("tls-port", PORT, "0", TLS).refusing(NO_TLS),
     accept("replicaof", Kind::Words(read_replicaof), "", REPLICATION)
         .alias("slaveof").immutable().refusing("replication is not available in this version"),
-    accept("aclfile", TEXT, "", ACL)
-        .immutable().refusing("ACL files are not available in this version"),
     accept("mptcp", Kind::Bool, "no", MPTCP)
         .immutable().refusing("MPTCP is not supported on this platform"),
     accept("repl-mptcp", Kind::Bool, "no", MPTCP)

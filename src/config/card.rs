@@ -113,6 +113,8 @@ pub enum Applied {
     CrashLog,
     /// The watchdog.
     Watchdog,
+    /// The password of the default user.
+    Password,
 }
 
 /// The static description of one setting.
@@ -468,6 +470,7 @@ fn lossy(bytes: Vec<u8>) -> String {
 field_type!(bool, Bool, |b: &bool| *b, |b| b);
 field_type!(u16, Int, |n: &u16| (*n).into(), fit);
 field_type!(u32, Int, |n: &u32| (*n).into(), fit);
+field_type!(usize, Int, |n: &usize| *n as i128, fit);
 field_type!(u64, Int, |n: &u64| (*n).into(), fit);
 field_type!(i32, Int, |n: &i32| (*n).into(), fit);
 field_type!(i64, Int, |n: &i64| (*n).into(), fit);

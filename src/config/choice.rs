@@ -45,6 +45,16 @@ choice! {
 }
 
 choice! {
+    /// Which channels new users may use.
+    AclPubsubDefault {
+        /// All.
+        AllChannels = "allchannels",
+        /// None.
+        ResetChannels = "resetchannels",
+    }
+}
+
+choice! {
     /// The lowest level that is logged.
     LogLevel {
         /// For debugging.

@@ -1,6 +1,7 @@
 //! Settings of client connections: number, time and memory.
 
 use super::card::{Applied, Kind, Setting, Value, any_text, field};
+use super::choice::AclPubsubDefault;
 use super::number::parse_loose;
 use crate::base::number::parse_memory;
 
@@ -78,7 +79,17 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(maxmemory_clients),
     )
     .shards_settle(),
-    Setting::new("requirepass", Kind::Text(any_text), "", field!(requirepass)).sensitive(),
+    Setting::new("requirepass", Kind::Text(any_text), "", field!(requirepass))
+        .sensitive()
+        .apply(Applied::Password),
+    Setting::new("aclfile", Kind::Text(any_text), "", field!(aclfile)).immutable(),
+    Setting::new(
+        "acl-pubsub-default",
+        Kind::Choice(AclPubsubDefault::WORDS),
+        "resetchannels",
+        field!(acl_pubsub_default),
+    ),
+    Setting::new("acllog-max-len", Kind::Int(0, LONG_MAX), "128", field!(acllog_max_len)),
 ];
 
 /// Parses groups of class, hard limit, soft limit and soft seconds. Other classes stay unchanged.

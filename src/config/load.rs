@@ -39,12 +39,18 @@ pub fn version_line() -> String {
     format!("Annulet server v={VERSION} malloc=mimalloc-0.1.52 bits={bits}")
 }
 
+/// Checks the arguments of a `user` directive: the name and the rules. An error is the index of the
+/// wrong rule, and what is wrong.
+type CheckUser = dyn Fn(&[&[u8]]) -> Result<(), (usize, &'static str)>;
+
 /// Access to config files, passed in so that tests need no files.
 pub struct Files<'a> {
     /// Returns the whole text of a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Returns the whole text of the standard input.
     pub standard_input: &'a dyn Fn() -> io::Result<Vec<u8>>,
+    /// Checks the arguments of a `user` directive.
+    pub check_user: &'a CheckUser,
     /// Whether there is a command of this name, in any case.
     pub is_command: &'a dyn Fn(&[u8]) -> bool,
     /// Returns the existing paths that match a pattern, sorted; for `include` with a wildcard.
@@ -214,10 +220,7 @@ impl Loader<'_> {
         match (name.as_slice(), values) {
             (b"include", [path]) => self.include(path, depth),
             (b"rename-command", [old, new]) => self.rename(old, new),
-            (b"user", [_, ..]) => {
-                self.config.users.push(values.to_vec());
-                Ok(())
-            }
+            (b"user", [_, ..]) => self.user(&args),
             (b"loadmodule", [_, ..]) => {
                 fail("modules cannot be loaded: this server has no module API")
             }
@@ -244,6 +247,24 @@ impl Loader<'_> {
             }
             self.save_seen = true;
         }
+        Ok(())
+    }
+
+    /// Adds a user. As in the reference, an error quotes the argument with the index of the rule.
+    fn user(&mut self, args: &[Vec<u8>]) -> Result<(), Failure> {
+        let is_known = self.config.users.iter().any(|user| user[0] == args[1]);
+        let texts: Vec<&[u8]> = args[1..].iter().map(Vec::as_slice).collect();
+        let checked = match is_known {
+            true => {
+                Err((1, "Duplicate user found. A user can only be defined once in config files"))
+            }
+            false => (self.files.check_user)(&texts),
+        };
+        if let Err((at, why)) = checked {
+            let quoted = String::from_utf8_lossy(&args[at]);
+            return fail(&format!("Error in user declaration '{quoted}': {why}"));
+        }
+        self.config.users.push(args[1..].to_vec());
         Ok(())
     }
 

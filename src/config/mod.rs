@@ -38,8 +38,8 @@ mod tests;
 pub use card::{Applied, Kind, OnChange, Setting, Store, Value};
 pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
-    AppendFsync, IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj,
-    Permission, RdbVersionCheck, Supervised, SyslogFacility,
+    AclPubsubDefault, AppendFsync, IoDriver, LogFormat, LogLevel, LogTimestampFormat,
+    MaxmemoryPolicy, OomScoreAdj, Permission, RdbVersionCheck, Supervised, SyslogFacility,
 };
 pub use clients::{OutputLimit, OutputLimits};
 pub use events::EventClasses;
@@ -48,7 +48,7 @@ pub use memory::HASH_SEED_BYTES_MAX;
 pub use network::BIND_ADDRESSES_MAX;
 pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
-pub use rewrite::rewrite_file;
+pub use rewrite::{replace_file, rewrite_file};
 pub use shards::SHARDS_MAX;
 pub use words::{quote, split_words};
 
@@ -115,6 +115,12 @@ config! {
     pub tracking_table_max_keys: u64,
     /// The password of the default user; empty: none.
     pub requirepass: Vec<u8>,
+    /// File of the users.
+    pub aclfile: Option<PathBuf>,
+    /// Which channels new users may use.
+    pub acl_pubsub_default: AclPubsubDefault,
+    /// Number of entries of ACL LOG.
+    pub acllog_max_len: usize,
 
     /// Bytes that the data may use; 0: no limit.
     pub maxmemory: u64,

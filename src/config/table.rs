@@ -33,7 +33,7 @@ const OTHERS: &str = "
 | --- | --- |
 | `include FILE` | works; the name may be a pattern |
 | `rename-command OLD NEW` | works; an empty new name removes the command |
-| `user NAME RULE ...` | accepted, without effect; not yet: ACL |
+| `user NAME RULE ...` | works; see also `aclfile` |
 | `loadmodule FILE ...` | refused: there are no modules |
 | `sentinel ...` | refused: there is no sentinel mode |
 

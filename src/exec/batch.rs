@@ -12,6 +12,7 @@ use super::stage::stage;
 use super::table::Entry;
 use super::wait::BlockingAttempt;
 use super::walk::Walk;
+use crate::acl::{Reason, UserId};
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
@@ -49,6 +50,18 @@ pub struct Item {
     pub discovers: bool,
     /// Whether another item counts the command: another part, or earlier keys in the same part.
     pub is_counted: bool,
+    /// Why the command is not executed although EXEC has found it in the queue; none if it is.
+    pub refused: Option<Reason>,
+    /// User whose rules restrict what the command does besides using its own keys. 0: none.
+    pub user: UserId,
+}
+
+impl Item {
+    /// Returns whether the home of the client runs the command, without keys.
+    #[inline]
+    pub fn is_at_home(&self) -> bool {
+        self.entry.is_session() || self.refused.is_some()
+    }
 }
 
 /// The arguments of a batch.

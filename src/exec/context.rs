@@ -150,6 +150,12 @@ impl Context<'_> {
         }
     }
 
+    /// Returns whether rules of the client's user restrict what the command does besides using its
+    /// own keys.
+    pub fn is_restricted(&self) -> bool {
+        self.item.user != 0
+    }
+
     /// Returns the command.
     pub fn entry(&self) -> &'static Entry {
         self.item.entry
@@ -251,6 +257,12 @@ pub enum Request {
     /// Disconnects the session with one address (old form of CLIENT KILL). The reply is OK or "No
     /// such client".
     ClientKillAddress(Box<ClientFilter>),
+    /// Makes all connections take the present rules of their users. The reply is the number of
+    /// deleted users, or OK if it is 0.
+    UsersChanged {
+        /// Number of deleted users.
+        deleted: usize,
+    },
     /// Suspends all shards for this number of microseconds.
     DebugSleep(u64),
     /// Turns active expiry on all shards on or off.

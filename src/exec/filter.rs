@@ -67,7 +67,7 @@ impl Traits {
             is(&self.local_address, session.local_address.as_bytes()),
             self.ip.as_ref().map(|ip| has_ip(&session.address, ip)),
             self.kind.map(|kind| kind == session.kind()),
-            is(&self.user, b"default"),
+            is(&self.user, session.user_name()),
             flags.map(|flags| flags.iter().all(|flag| session.has_flag(*flag))),
             capabilities.map(|wanted| wanted.iter().all(|letter| has.contains(letter))),
             is_named(&self.name, &session.name),
@@ -148,7 +148,7 @@ mod tests {
         assert!(!passes(|f| f.with.ip = text("127.0.0")));
         assert!(!passes(|f| f.with.kind = Some(ClientKind::Pubsub)));
         assert!(!passes(|f| f.without.kind = Some(ClientKind::Normal)));
-        assert!(passes(|f| f.with.user = text("default")));
+        assert!(passes(|f| f.with.user = text("(superuser)")));
         assert!(passes(|f| f.with.flags = text("N")));
         assert!(!passes(|f| f.with.flags = text("NU")));
         assert!(passes(|f| f.without.flags = text("NU")));

@@ -20,6 +20,7 @@ mod merge;
 mod nested;
 mod offload;
 mod pause;
+mod permission;
 mod persistence;
 mod process;
 mod publisher;
@@ -62,6 +63,7 @@ pub use loading::{LoadProgress, LoadStage};
 pub use nested::{Nested, ScriptParts, cursor_slot};
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
+pub use permission::{Asked, count_denial};
 pub use persistence::{
     Loading, PersistenceFacts, SnapshotKind, SnapshotProgress, SnapshotUnderWay,
 };

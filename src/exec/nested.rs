@@ -21,10 +21,11 @@ use super::record::Records;
 use super::scripting::Scripting;
 use super::slices::Slices;
 use super::table::Entry;
+use crate::acl::UserId;
 use crate::base::number::parse_cursor;
 use crate::base::slot::{SLOT_COUNT, slot_of};
 use crate::config::Config;
-use crate::keyspace::{ExpiryRole, Slice};
+use crate::keyspace::{Caller, ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply};
 
 /// Runs the commands of one script.
@@ -80,6 +81,12 @@ impl Nested<'_> {
         self.item
     }
 
+    /// Returns the client that runs the script.
+    pub fn caller(&self) -> Option<Caller> {
+        let of_others = || self.others.as_ref().and_then(|others| others.caller());
+        self.slice.caller().or_else(of_others)
+    }
+
     /// Returns the Unix time of the script in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
@@ -104,7 +111,7 @@ impl Nested<'_> {
     /// the reply is one.
     pub fn run(
         &mut self,
-        (entry, db): (&'static Entry, usize),
+        (entry, db, user): (&'static Entry, usize, UserId),
         args: &mut Args<'_>,
         (protocol, out): (Protocol, &mut Output),
         process: &Process,
@@ -120,6 +127,7 @@ impl Nested<'_> {
             discovers: self.others.is_some() && entry.discovers_keys(args, process),
             is_part: false,
             is_counted: false,
+            user,
             ..*self.item
         };
         self.effects.other_databases |= item.db != self.item.db || entry.is_everywhere();

@@ -14,6 +14,7 @@ use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
+use crate::acl::{Acl, Catalogue};
 use crate::base::clock::Clock;
 use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
@@ -32,6 +33,10 @@ pub struct Process {
     pub boards: Boards,
     /// The command table.
     pub commands: &'static CommandTable,
+    /// Number of databases.
+    pub databases: usize,
+    /// The users and their rules.
+    pub acl: Acl,
     /// The log.
     pub log: Log,
     /// Clients that receive every command (MONITOR).
@@ -181,6 +186,10 @@ impl Process {
     pub fn new(parts: ProcessParts) -> Process {
         let started_s = parts.clock.unix_ms() / 1_000;
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
+        let commands = parts.commands.walk();
+        let commands = commands.map(|entry| (entry.name.as_str(), &entry.command.card));
+        let acl = Acl::new(Catalogue::new(commands));
+        acl.set_default_password(&parts.config.snapshot().requirepass);
         Process {
             pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),
             clients,
@@ -202,9 +211,11 @@ impl Process {
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
+            databases: parts.config.snapshot().databases as usize,
             config: parts.config,
             boards: parts.boards,
             commands: parts.commands,
+            acl,
             log: parts.log,
             monitors: Monitors::default(),
             events: EventSubscription::default(),

@@ -18,8 +18,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// Returns the bytes in use beyond the limit `max_bytes`, of those that count. 0 means no
-    /// limit.
+    /// Returns by how many bytes the use of memory exceeds the limit `max_bytes`, without the
+    /// bytes that do not count. 0 means no limit.
     #[inline]
     pub fn excess_bytes(&self, max_bytes: u64) -> u64 {
         if max_bytes == 0 {

@@ -3,8 +3,10 @@
 use super::filter::ClientKind;
 use super::replication::ReplicaFacts;
 use super::tracking::{Tracking, TrackingMode};
+use crate::acl::{Acl, User};
 use crate::pubsub::Sort;
 use crate::resp::Protocol;
+use std::sync::Arc;
 
 /// A transaction between MULTI and EXEC, as far as the session's commands see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Multi {
     pub is_doomed: bool,
     /// Number of queued commands.
     pub commands: usize,
+    /// Database that the queued commands have selected.
+    pub db: usize,
     /// Whether a queued command may need more memory.
     pub may_grow: bool,
     /// Whether a queued command may write.
@@ -54,8 +58,14 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the client is authenticated, or no password is required.
     pub authenticated: bool,
+    /// Whether the client has authenticated, or no password was required when it connected.
+    pub has_logged_in: bool,
     /// Whether the client was ever authenticated.
     pub was_authenticated: bool,
+    /// User whose rules apply; none if no rules do.
+    pub user: Option<Arc<User>>,
+    /// Version of the users when `user` was taken.
+    pub users_version: u64,
     /// Name by CLIENT SETNAME.
     pub name: Vec<u8>,
     /// Library name by CLIENT SETINFO.
@@ -120,7 +130,10 @@ impl Session {
             db: 0,
             protocol: Protocol::Two,
             authenticated,
+            has_logged_in: authenticated,
             was_authenticated: false,
+            user: None,
+            users_version: 0,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
@@ -149,6 +162,47 @@ impl Session {
             tracking: None,
             replica: ReplicaFacts::default(),
         }
+    }
+
+    /// Returns whether the client may send every command.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.user.as_ref().is_none_or(|user| user.is_free())
+    }
+
+    /// Returns the name of the user.
+    pub fn user_name(&self) -> &[u8] {
+        self.user.as_ref().map_or(b"(superuser)", |user| &user.name)
+    }
+
+    /// Makes the client the default user, as every client is at first.
+    pub fn begin_as_default(&mut self, acl: &Acl) {
+        self.has_logged_in = acl.is_open();
+        self.take_user(acl.version(), acl.default_user(), acl);
+    }
+
+    /// Makes the client a user whose password it has given. `version` is the version of the users
+    /// before the user was looked up.
+    pub fn log_in(&mut self, version: u64, user: Arc<User>, acl: &Acl) {
+        self.was_authenticated |= self.authenticated;
+        self.has_logged_in = true;
+        self.take_user(version, user, acl);
+    }
+
+    /// Takes the rules of its user, which may have changed. Returns the rules before; none if the
+    /// user is gone.
+    pub fn refresh_user(&mut self, acl: &Acl) -> Option<Arc<User>> {
+        let version = acl.version();
+        let before = self.user.clone()?;
+        let user = acl.by_id(before.id)?;
+        self.take_user(version, user, acl);
+        Some(before)
+    }
+
+    fn take_user(&mut self, version: u64, user: Arc<User>, acl: &Acl) {
+        self.user = Some(user);
+        self.users_version = version;
+        self.authenticated = self.has_logged_in || acl.is_open();
     }
 
     /// Returns whether the session sends the commands of the append-only file. No gate refuses
@@ -267,11 +321,11 @@ impl Session {
     }
 
     /// RESET: restores the state of a new connection.
-    pub fn reset(&mut self, authenticated: bool) {
+    pub fn reset(&mut self, acl: &Acl) {
         self.db = 0;
         self.protocol = Protocol::Two;
         self.was_authenticated |= self.authenticated;
-        self.authenticated = authenticated;
+        self.begin_as_default(acl);
         self.name.clear();
         self.multi = None;
         if self.replies != Replies::AllButThis {

@@ -34,6 +34,11 @@ impl Slices {
         self.slices.iter().flatten().map(|slice| slice.slots().start).collect()
     }
 
+    /// Returns the client whose command runs.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        self.slices.iter().flatten().find_map(|slice| slice.caller())
+    }
+
     /// Takes the slice that owns a hash slot, to run a command on it.
     pub(super) fn take(&mut self, slot: u16) -> Box<Slice> {
         let at = self.index_of(slot);

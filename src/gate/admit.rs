@@ -1,16 +1,17 @@
 //! The gates: small pure functions, in the order in which Valkey checks for reasons to refuse a
 //! command.
 
+use crate::acl::{Denial, User};
 use crate::exec::{CommandTable, Entry, Facts, Process, Session};
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 
 /// The facts that a gate decides by.
-pub struct Admission<'a> {
+pub struct Admission<'a, 'b> {
     /// The command.
     pub entry: &'static Entry,
-    /// Number of arguments, the command's name included.
-    pub argc: usize,
+    /// The arguments, the command's name included.
+    pub args: &'a Args<'b>,
     /// The session that sent the command.
     pub session: &'a Session,
     /// The current conditions of the shard and of the client.
@@ -20,11 +21,22 @@ pub struct Admission<'a> {
 }
 
 /// A check that refuses a command with an error, or lets it pass.
-type Gate = fn(&Admission<'_>) -> Result<(), Error>;
+type Gate = fn(&Admission<'_, '_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 10] =
-    [authentication, arity, nesting, memory, disk, replicas, subscribed, loading, busy, keyspace];
+const GATES: [Gate; 11] = [
+    authentication,
+    arity,
+    nesting,
+    permission,
+    memory,
+    disk,
+    replicas,
+    subscribed,
+    loading,
+    busy,
+    keyspace,
+];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -50,12 +62,13 @@ pub fn is_http(name: &[u8]) -> bool {
 
 /// Passes the command through all gates. Returns the error of the first gate that refuses it.
 #[inline]
-pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
+pub fn admit(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let session = admission.session;
     let open = admission.facts.is_none()
         && session.authenticated
         && session.multi.is_none()
-        && !session.is_restricted();
+        && !session.is_restricted()
+        && session.is_free();
     if open {
         return arity(admission);
     }
@@ -63,21 +76,21 @@ pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
 }
 
 #[inline]
-fn arity(admission: &Admission<'_>) -> Result<(), Error> {
+fn arity(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let entry = admission.entry;
-    if entry.command.card.takes(admission.argc) {
+    if entry.command.card.takes(admission.args.len()) {
         return Ok(());
     }
     Err(Error::wrong_arity(&entry.name))
 }
 
-fn authentication(admission: &Admission<'_>) -> Result<(), Error> {
+fn authentication(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let exempt = admission.entry.command.card.flags.has(Flag::NO_AUTH);
     if admission.session.authenticated || exempt { Ok(()) } else { Err(Error::NoAuth) }
 }
 
 /// Refuses commands that are not allowed inside a transaction.
-fn nesting(admission: &Admission<'_>) -> Result<(), Error> {
+fn nesting(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let entry = admission.entry;
     let is_alone = entry.command.card.flags.has(Flag::NO_MULTI);
     if admission.session.multi.is_some() && is_alone {
@@ -86,14 +99,28 @@ fn nesting(admission: &Admission<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn memory(admission: &Admission<'_>) -> Result<(), Error> {
+/// Refuses what the rules of the client's user forbid.
+fn permission(admission: &Admission<'_, '_>) -> Result<(), Error> {
+    let Admission { entry, args, session, process, .. } = *admission;
+    match (session.refusal(entry, args, process.databases), &session.user) {
+        (Some(denial), Some(user)) => Err(denial_error(&denial, user, entry)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the reply to a command that the rules of a user forbid.
+pub fn denial_error(denial: &Denial, user: &User, entry: &Entry) -> Error {
+    Error::quoting(&[b"NOPERM ", &denial.text(user, &entry.name, None)])
+}
+
+fn memory(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let grows = admission.entry.command.card.flags.has(Flag::DENYOOM);
     let refuse = grows && admission.facts.has(Facts::OUT_OF_MEMORY);
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
 }
 
 /// Refuses writes while the data cannot be written to disk.
-fn disk(admission: &Admission<'_>) -> Result<(), Error> {
+fn disk(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let command = admission.entry.command;
     let is_shown = command.card.flags.has(Flag::WRITE) || command.shows_disk_errors;
     let refuse = is_shown && admission.facts.has(Facts::DISK_ERROR);
@@ -101,7 +128,7 @@ fn disk(admission: &Admission<'_>) -> Result<(), Error> {
 }
 
 /// Refuses most commands of a subscriber that uses RESP2.
-fn subscribed(admission: &Admission<'_>) -> Result<(), Error> {
+fn subscribed(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let entry = admission.entry;
     if !admission.session.is_restricted() || entry.command.is_for_subscribers {
         return Ok(());
@@ -109,14 +136,14 @@ fn subscribed(admission: &Admission<'_>) -> Result<(), Error> {
     Err(Error::not_for_subscribers(&entry.name))
 }
 
-fn loading(admission: &Admission<'_>) -> Result<(), Error> {
+fn loading(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let is_allowed = admission.entry.command.card.flags.has(Flag::LOADING);
     let refuse = admission.facts.has(Facts::LOADING) && !is_allowed;
     if refuse { Err(Error::Loading) } else { Ok(()) }
 }
 
 /// Refuses most commands while a script makes the server busy.
-fn busy(admission: &Admission<'_>) -> Result<(), Error> {
+fn busy(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let is_allowed = admission.entry.command.card.flags.has(Flag::ALLOW_BUSY);
     // The script may have ended since the turn began.
     let is_busy = || admission.process.running.oldest().is_some();
@@ -126,7 +153,7 @@ fn busy(admission: &Admission<'_>) -> Result<(), Error> {
 
 /// Refuses commands on keys from an attached replica: CLIENT PAUSE does not pause replicas, so
 /// their commands must not access keys.
-fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
+fn keyspace(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let flags = admission.entry.command.card.flags;
     let is_of_keys =
         flags.has(Flag::WRITE) || flags.has(Flag::READONLY) || flags.has(Flag::MAY_REPLICATE);
@@ -136,7 +163,7 @@ fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn replicas(admission: &Admission<'_>) -> Result<(), Error> {
+fn replicas(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let writes = admission.entry.command.card.flags.has(Flag::WRITE);
     let refuse = writes && admission.facts.has(Facts::FEW_REPLICAS);
     if refuse { Err(Error::NoReplicas) } else { Ok(()) }

@@ -5,5 +5,5 @@
 mod admit;
 mod route;
 
-pub use admit::{Admission, admit, find, is_http};
+pub use admit::{Admission, admit, denial_error, find, is_http};
 pub use route::{Place, Router};

@@ -51,8 +51,9 @@ impl Peer<'_> {
                 Err(refusal) => return self.refuse(&refusal),
             };
             let config = self.process.config.snapshot();
+            let acl = &self.process.acl;
             let asked =
-                Asked { request: &request, is_peer_local, came_to_loopback, config: &config };
+                Asked { request: &request, is_peer_local, came_to_loopback, config: &config, acl };
             let response = match admit(&asked) {
                 Ok(()) => super::answer(self.process, &request.path),
                 Err(refusal) => return self.refuse(&refusal),

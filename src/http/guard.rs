@@ -3,7 +3,7 @@
 
 use super::request::{Method, Request};
 use super::response::{Response, Status};
-use crate::commands::is_same_secret;
+use crate::acl::Acl;
 use crate::config::Config;
 use std::net::IpAddr;
 
@@ -15,6 +15,7 @@ pub(super) struct Asked<'a> {
     /// Whether the request came to a loopback address.
     pub(super) came_to_loopback: bool,
     pub(super) config: &'a Config,
+    pub(super) acl: &'a Acl,
 }
 
 type Guard = fn(&Asked<'_>) -> Result<(), Response>;
@@ -30,7 +31,7 @@ pub(super) fn admit(asked: &Asked<'_>) -> Result<(), Response> {
 /// Refuses peers of other machines if the server is in protected mode without a password, as on the
 /// data port.
 fn protected_mode(asked: &Asked<'_>) -> Result<(), Response> {
-    let is_open = !asked.config.protected_mode || !asked.config.requirepass.is_empty();
+    let is_open = !asked.config.protected_mode || !asked.acl.is_unprotected();
     if asked.is_peer_local || is_open {
         return Ok(());
     }
@@ -71,21 +72,24 @@ fn is_loopback_name(host: &str) -> bool {
     is_number || name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Requires the password, if there is one: user `default`, in HTTP's Basic scheme.
+/// Requires the name and password of a user, in HTTP's Basic scheme, unless the default user needs
+/// no password.
 fn password(asked: &Asked<'_>) -> Result<(), Response> {
-    let secret = &asked.config.requirepass;
-    if secret.is_empty() {
+    if asked.acl.is_open() {
         return Ok(());
     }
-    let expected = base64(&[b"default:", &secret[..]].concat());
     let given = asked.request.authorization.as_deref().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("basic").then(|| token.trim_start())
+        let is_basic = scheme.eq_ignore_ascii_case("basic");
+        is_basic.then(|| decode_base64(token.trim_start().as_bytes())).flatten()
     });
-    match given {
-        Some(given) if is_same_secret(expected.as_bytes(), given.as_bytes()) => Ok(()),
-        _ => Err(Response::of(Status::Unauthorized)),
-    }
+    let is_known = given.is_some_and(|given| {
+        let colon = given.iter().position(|byte| *byte == b':');
+        let password = |colon: usize| (&given[..colon], &given[colon + 1..]);
+        let parts = colon.map(password);
+        parts.is_some_and(|(user, password)| asked.acl.authenticate(user, password).is_some())
+    });
+    if is_known { Ok(()) } else { Err(Response::of(Status::Unauthorized)) }
 }
 
 /// Refuses methods other than GET and HEAD: this port is read-only.
@@ -96,24 +100,62 @@ fn method(asked: &Asked<'_>) -> Result<(), Response> {
     }
 }
 
-/// Encodes in Base64 with padding, as in RFC 4648.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
-            text.push(if at > group.len() { '=' } else { digit.into() });
-        }
+/// Decodes Base64 with padding, as in RFC 4648.
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    if text.is_empty() || !text.len().is_multiple_of(4) {
+        return None;
     }
-    text
+    let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    for group in text[..text.len() - padding].chunks(4) {
+        let mut bits = 0;
+        for at in 0..4 {
+            bits = bits << 6 | u32::from(group.get(at).map_or(Some(0), |byte| digit(*byte))?);
+        }
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    bytes.truncate(bytes.len() - padding);
+    Some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::Catalogue;
+
+    /// Encodes in Base64.
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for group in bytes.chunks(3) {
+            let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for at in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
+                text.push(if at > group.len() { '=' } else { digit.into() });
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn base64_is_decoded() {
+        for bytes in [&b"a"[..], b"ab", b"abc", b"abcd", &[0xff, 0xfe, 0xfd, 0, 1]] {
+            assert_eq!(decode_base64(base64(bytes).as_bytes()).as_deref(), Some(bytes));
+        }
+        for wrong in ["", "=", "a", "ab=c", "a===", "ab!=", "===="] {
+            assert_eq!(decode_base64(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 
     fn asked(change: impl FnOnce(&mut Config, &mut Request)) -> (Config, Request) {
         let mut config = Config::default();
@@ -130,7 +172,10 @@ mod tests {
 
     fn status(is_local: bool, change: impl FnOnce(&mut Config, &mut Request)) -> Status {
         let (config, request) = asked(change);
+        let acl = Acl::new(Catalogue::new([].into_iter()));
+        acl.set_default_password(&config.requirepass);
         let asked = Asked {
+            acl: &acl,
             request: &request,
             is_peer_local: is_local,
             came_to_loopback: is_local,

@@ -321,6 +321,11 @@ impl Slice {
         std::mem::replace(&mut self.tracking.caller, caller)
     }
 
+    /// Returns the client whose commands run; none for work of the server itself.
+    pub fn caller(&self) -> Option<Caller> {
+        self.tracking.caller
+    }
+
     /// Returns whether any client is tracking.
     #[inline]
     pub fn has_trackers(&self) -> bool {

@@ -98,6 +98,14 @@ counters! {
     flushes,
     /// Wrong passwords.
     auth_failures,
+    /// Commands in forbidden databases.
+    databases_denied,
+    /// Forbidden commands.
+    commands_denied,
+    /// Commands on forbidden keys.
+    keys_denied,
+    /// Commands on forbidden channels.
+    channels_denied,
     /// Clients disconnected because they did not read their replies.
     output_limit_disconnections,
     /// Clients disconnected because all clients together used too much memory.

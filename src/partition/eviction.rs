@@ -1,7 +1,7 @@
 //! Eviction: the partition makes room before commands run on it.
 //!
-//! What is evicted is a unit of its own, ahead of the unit that needs the room. Keys that a unit has
-//! locked, or waits to lock, stay.
+//! What is evicted is a unit of its own, ahead of the unit that needs the room. Keys stay if a unit
+//! has locked them, or waits to lock them.
 
 use super::housekeeping::publish_stats;
 use super::partition::Partition;

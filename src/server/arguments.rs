@@ -3,11 +3,13 @@
 use super::check::check_system;
 use super::check_rdb::usage;
 use super::threads::command_table;
+use crate::acl::{Catalogue, check_line};
 use crate::aof::CheckOptions;
 use crate::base::glob;
 use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
 use clap::{Arg, ArgAction, Command};
 use std::io::Read;
+use std::sync::OnceLock;
 
 /// What the process does.
 pub(super) enum Errand {
@@ -106,6 +108,14 @@ fn files() -> Files<'static> {
             let mut text = Vec::new();
             std::io::stdin().read_to_end(&mut text)?;
             Ok(text)
+        },
+        check_user: &|args| {
+            static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+            let catalogue = CATALOGUE.get_or_init(|| {
+                let commands = command_table().walk();
+                Catalogue::new(commands.map(|it| (it.name.as_str(), &it.command.card)))
+            });
+            check_line(args, catalogue)
         },
         is_command: &|name| command_table().find(name).is_some(),
         expand: &|pattern| expand_pattern(pattern, &|glob, name| glob::matches(glob, name, false)),

@@ -16,7 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::base::thread::{allowed_cores, keep_to, parse_cores, raise_descriptor_limit};
 use crate::base::{syslog, title};
-use crate::commands::log_form;
+use crate::commands::{load_users, log_form};
 use crate::config::{Config, FatalConfigError};
 use crate::control::{Control, ProcessMemory};
 use crate::exec::OffloadPool;
@@ -104,6 +104,11 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     let run_id = run_id(seeds.random);
     let process = build_process(Parts { shards, memory, clock, log, run_id, paths, config });
     process.supervised.get_or_init(|| supervisor.word());
+    if let Err(why) = load_users(&process) {
+        process.log.warning(&why);
+        control.stop();
+        return Err(why);
+    }
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
     if let Err(error) = report_crashes(&process) {

@@ -7,8 +7,8 @@ use crate::exec::Facts;
 use crate::keyspace::Evicted;
 
 impl Shard {
-    /// Makes room if more memory is used than `maxmemory` allows. Sets whether commands that may use
-    /// more are refused.
+    /// Makes room if more memory is used than `maxmemory` allows. Sets whether commands are refused
+    /// that may use more.
     #[inline]
     pub(super) fn make_room(&mut self) {
         let max_bytes = self.env.config.maxmemory;

@@ -66,6 +66,7 @@ impl Shard {
         match request {
             Request::ClientKillAddress(_) => Some(Merge::Killed),
             Request::ClientKill(_) | Request::ClientUnblock { .. } => Some(Merge::Sum),
+            Request::UsersChanged { deleted } if *deleted > 0 => Some(Merge::Sum),
             Request::ClientList(_) => Some(Merge::Text),
             Request::Debug(ask) => Some(ask.merge()),
             Request::DebugSleep(_)
@@ -74,6 +75,7 @@ impl Shard {
             | Request::PurgeMemory
             | Request::Pause
             | Request::Unpause
+            | Request::UsersChanged { .. }
             | Request::SettingsChanged(_) => Some(Merge::Ok),
             _ => None,
         }
@@ -183,6 +185,12 @@ impl Shard {
                 let asker = part.reply_to.client().filter(|_| home == self.env.me);
                 ended = self.kill(filter, asker);
             }
+            Request::UsersChanged { deleted } => {
+                let is_home = usize::from(part.home) == self.env.me;
+                let asker = part.reply_to.client().filter(|_| is_home);
+                self.refresh_users(asker);
+                ended = if is_home { *deleted as i64 } else { 0 };
+            }
             Request::ClientUnblock { client, is_error } => {
                 ended = self.unblock(*client, *is_error);
             }
@@ -216,6 +224,7 @@ impl Shard {
             Request::ClientKill(_)
             | Request::ClientKillAddress(_)
             | Request::ClientUnblock { .. } => reply.integer(ended),
+            Request::UsersChanged { deleted } if *deleted > 0 => reply.integer(ended),
             _ => reply.ok(),
         }
         part.ends.push(part.output.mark());

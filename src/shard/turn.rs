@@ -110,6 +110,7 @@ impl Shard {
             // Parts lay between the answers. A shard parks only with an empty journal.
             self.publish_feed();
         }
+        self.describe_denied();
         found |= self.flush();
         self.finish(found);
         Ok(if found { Turn::Busy } else { Turn::Idle })

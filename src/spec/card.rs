@@ -386,6 +386,39 @@ impl KeySpec {
     }
 }
 
+/// Which databases a command accesses, besides the selected database of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Databases {
+    /// No others.
+    Selected,
+    /// Every database.
+    All,
+    /// The databases that these arguments name.
+    At(&'static [u16]),
+    /// The database after each option of this name. Only options without values may surround it.
+    Option {
+        /// The option, in upper case; the search ignores case.
+        name: &'static str,
+        /// The first argument that may be the option.
+        from: u16,
+        /// Other options, which have no values.
+        others: &'static [&'static str],
+    },
+}
+
+/// Which arguments of a command are channels that ACL rules restrict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// None.
+    None,
+    /// The first.
+    First,
+    /// All are channels.
+    All,
+    /// All are patterns of channels.
+    Patterns,
+}
+
 /// The static description of one command or subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Card {
@@ -420,6 +453,10 @@ pub struct Card {
     pub tips: &'static [&'static str],
     /// Where the keys are among the arguments, and how the command uses them.
     pub keys: &'static [KeySpec],
+    /// Which databases the command accesses, besides the selected database of its keys.
+    pub databases: Databases,
+    /// Which arguments are channels that ACL rules restrict.
+    pub channels: Channels,
     /// Whether the command is only a container: it cannot run without a subcommand.
     pub is_container: bool,
 }
@@ -445,6 +482,8 @@ impl Card {
             categories: &[],
             tips: &[],
             keys: &[],
+            databases: Databases::Selected,
+            channels: Channels::None,
             is_container: false,
         }
     }
@@ -512,6 +551,16 @@ impl Card {
     /// Sets where the keys are among the arguments, and how the command uses them.
     pub const fn keys(self, keys: &'static [KeySpec]) -> Card {
         Card { keys, ..self }
+    }
+
+    /// Sets which databases the command accesses, besides the selected database of its keys.
+    pub const fn databases(self, databases: Databases) -> Card {
+        Card { databases, ..self }
+    }
+
+    /// Sets which arguments are channels that ACL rules restrict.
+    pub const fn channels(self, channels: Channels) -> Card {
+        Card { channels, ..self }
     }
 
     /// Declares that the command is a container: it cannot run without a subcommand.

@@ -7,5 +7,7 @@ mod card;
 mod derived;
 
 pub use arg::{Arg, ArgKind};
-pub use card::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
+pub use card::{
+    Access, Begin, Card, Category, Change, Channels, Databases, Find, Flag, Group, KeySpec,
+};
 pub use derived::{ArgRange, CATEGORY_NAMES};

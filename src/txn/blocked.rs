@@ -324,6 +324,8 @@ mod tests {
             is_part: false,
             discovers: false,
             is_counted: false,
+            refused: None,
+            user: 0,
         };
         let mut queue = Box::<Queue>::default();
         queue.push_args(&item, &args);

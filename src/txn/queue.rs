@@ -53,6 +53,8 @@ impl Queue {
             is_part: false,
             discovers: false,
             is_counted: false,
+            refused: None,
+            user: 0,
         });
     }
 

@@ -3,6 +3,7 @@
 //! Every test starts its own servers on free ports. If the machine lacks something (io_uring,
 //! redis-cli), the test prints that it skips.
 
+mod acl;
 mod background;
 mod cli;
 mod crash;

@@ -71,7 +71,7 @@ fn read_trait(
         b"addr" => traits.address = text,
         b"laddr" => traits.local_address = text,
         b"ip" => traits.ip = text,
-        b"user" if value == b"default" => traits.user = text,
+        b"user" if cx.process.acl.find(value).is_some() => traits.user = text,
         b"user" => return Err(Error::quoting(&[b"ERR No such user '", value, b"'"])),
         b"flags" => {
             check_letters(CLIENT_FLAGS, arg, name, value)?;

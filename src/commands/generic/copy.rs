@@ -4,7 +4,7 @@ use crate::commands::args::database_at;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Databases, Flag, Group, KeySpec};
 
 /// The options of COPY.
 struct Copy {
@@ -45,6 +45,7 @@ pub(super) static COPY: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .databases(Databases::Option { name: "DB", from: 3, others: &["REPLACE"] })
         .categories(&[Category::Keyspace])
         .keys(&[KeySpec::reads(), KeySpec::overwrites().at(2)])
         .args(&[
@@ -105,6 +106,7 @@ pub(super) static MOVE: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
+        .databases(Databases::At(&[2]))
         .categories(&[Category::Keyspace])
         .keys(&[KeySpec::updates().using_data()])
         .args(&[Arg::key("key"), Arg::integer("db")]),

@@ -3,7 +3,7 @@
 use crate::commands::args::{database_at, int_at};
 use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error};
-use crate::spec::{Arg, Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Databases, Flag, Group};
 
 pub(super) static DBSIZE: Command = Command::all_shards(
     dbsize,
@@ -75,6 +75,7 @@ pub(super) static FLUSHALL: Command = Command::all_shards(
         .complexity("O(N) where N is the total number of keys in all databases")
         .arity(-1)
         .flags(Flag::WRITE)
+        .databases(Databases::All)
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .history(&[
@@ -106,6 +107,7 @@ pub(super) static SWAPDB: Command = Command::all_shards(
         .steady()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
+        .databases(Databases::At(&[1, 2]))
         .categories(&[Category::Keyspace, Category::Dangerous])
         .args(&[Arg::integer("index1"), Arg::integer("index2")]),
 );

@@ -39,9 +39,11 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("instantaneous_eventloop_cycles_per_sec", cycles as u64);
     text.field("instantaneous_eventloop_duration_usec", (turn_ns / 1e3).ceil() as u64);
     text.field("acl_access_denied_auth", totals.auth_failures);
-    for what in ["cmd", "key", "channel", "tls_cert", "db"] {
-        text.field(&format!("acl_access_denied_{what}"), 0);
-    }
+    text.field("acl_access_denied_cmd", totals.commands_denied);
+    text.field("acl_access_denied_key", totals.keys_denied);
+    text.field("acl_access_denied_channel", totals.channels_denied);
+    text.field("acl_access_denied_tls_cert", 0);
+    text.field("acl_access_denied_db", totals.databases_denied);
 }
 
 fn traffic(view: &View<'_>, totals: &Totals, text: &mut Text) {

@@ -1,10 +1,11 @@
 //! What a running script asks of the server: commands, log lines, the time to end.
 
+use crate::acl::{DenialContext, LogKey, Refused, User};
 use crate::commands::is_secret;
 use crate::config::quote;
 use crate::exec::{
-    CommandTable, Entry, Facts, Nested, Process, Request, RunningScript, ScriptProgress, Scripting,
-    Session, SessionContext, SuspendedScript,
+    CommandTable, Entry, Facts, Item, Nested, Process, Request, RunningScript, ScriptProgress,
+    Scripting, Session, SessionContext, SuspendedScript, count_denial,
 };
 use crate::observe::{Board, REDACTED};
 use crate::resp::{Args, Error, Output, Protocol, Reply};
@@ -100,6 +101,7 @@ impl<'a> ScriptHost<'a> {
     ) -> ScriptHost<'a> {
         let mut session = Session::new(0, true, 0);
         session.db = progress.db;
+        session.user = user_of(nested.item(), scripting.process);
         nested.set_propagates(!progress.is_muted);
         let began_ns = match running {
             None => progress.started_ns,
@@ -164,7 +166,7 @@ impl<'a> ScriptHost<'a> {
         Ok(entry)
     }
 
-    fn check(&mut self, entry: &Entry, args: &Args<'_>) -> Result<(), Error> {
+    fn check(&mut self, entry: &'static Entry, args: &Args<'_>) -> Result<(), Error> {
         let flags = entry.command.card.flags;
         if !entry.command.card.takes(args.len()) {
             return Err(wrong_arity());
@@ -181,6 +183,7 @@ impl<'a> ScriptHost<'a> {
         if self.progress.only_reads && (writes || flags.has(Flag::MAY_REPLICATE)) {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
+        self.permit(entry, args)?;
         if writes && !self.progress.has_written {
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
@@ -196,6 +199,29 @@ impl<'a> ScriptHost<'a> {
         Ok(())
     }
 
+    /// Refuses a command that the rules of the script's user forbid.
+    fn permit(&self, entry: &'static Entry, args: &Args<'_>) -> Result<(), Error> {
+        let Some(denial) = self.session.refusal(entry, args, self.process.databases) else {
+            return Ok(());
+        };
+        let user = self.session.user.as_ref().expect("only rules of a user forbid commands");
+        count_denial(self.board, denial.reason);
+        let key = LogKey {
+            reason: denial.reason,
+            context: DenialContext::Script,
+            object: entry.denied_object(denial, args),
+            user: user.name.to_vec(),
+        };
+        let entries_max = self.nested.config().acllog_max_len;
+        let client = match self.nested.caller() {
+            Some(client) => Refused::Connection(client.home, client.conn, client.generation),
+            None => Refused::Client(Vec::new()),
+        };
+        self.process.acl.log.add(key, client, self.process.clock.unix_ms(), entries_max);
+        let text = denial.text(user, &entry.name, None);
+        Err(Error::quoting(&[b"ERR ACL failure in script: ", &text]))
+    }
+
     /// Runs a command that the script may run.
     fn run(
         &mut self,
@@ -207,7 +233,9 @@ impl<'a> ScriptHost<'a> {
         match entry.on_session() {
             Some(_) => self.run_on_session(entry, args, protocol, out),
             None => {
-                let with = (entry, self.session.db);
+                let databases = self.process.databases;
+                let user = self.session.user_in((entry, self.session.db), args, databases);
+                let with = (entry, self.session.db, user);
                 self.nested.run(with, args, (protocol, out), self.process)
             }
         }
@@ -336,8 +364,11 @@ impl Host for ScriptHost<'_> {
 
     fn acl_check(&mut self, args: Args<'_>) -> AclAnswer {
         match find(self.process.commands, &args) {
-            Ok(entry) if entry.command.card.takes(args.len()) => AclAnswer::Allowed,
-            _ => AclAnswer::Invalid,
+            Ok(entry) if self.session.refusal(entry, &args, self.process.databases).is_some() => {
+                AclAnswer::Denied
+            }
+            Ok(_) => AclAnswer::Allowed,
+            Err(_) => AclAnswer::Invalid,
         }
     }
 
@@ -362,6 +393,15 @@ fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry,
     let name = args.get(1).ok_or_else(wrong_arity)?;
     let missing = || Error::unknown_subcommand(entry.name.as_bytes(), name);
     entry.subcommand(name).ok_or_else(missing)
+}
+
+/// Returns the user whose rules restrict the commands of a script; none if no rules do. A user that
+/// was deleted meanwhile may do nothing.
+fn user_of(item: &Item, process: &Process) -> Option<Arc<User>> {
+    match item.user {
+        0 => None,
+        id => Some(process.acl.by_id(id).unwrap_or_else(|| Arc::new(User::nobody(id)))),
+    }
 }
 
 fn wrong_arity() -> Error {

@@ -1,8 +1,10 @@
 //! Commands that block, at the home shards of their connections: when they begin to block and when
 //! they give up.
 
+use crate::acl::Denial;
 use crate::client::{Blocked, Connection, GivingUp, TimeoutReply, TransactionAttempt, Waiting};
 use crate::exec::{Entry, NO_AOF, Null, Ticket, TicketState, Wait};
+use crate::gate::denial_error;
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, FlightId, OneWay, ReplyAddress, Work};
 use crate::resp::{Error, Output, Reply};
@@ -42,7 +44,8 @@ impl Shard {
         shards: Vec<u16>,
     ) {
         let (deadline_ms, on_timeout) = (wait.deadline_ms, TimeoutReply::Null(wait.null));
-        self.begin_waiting(to, ticket, Waiting { entry, deadline_ms, on_timeout, shards });
+        let args = wait.args.clone();
+        self.begin_waiting(to, ticket, Waiting { entry, args, deadline_ms, on_timeout, shards });
     }
 
     /// Records that a command of the connection has blocked. If the client has left, its owners
@@ -208,15 +211,23 @@ impl Shard {
                 reply.error(&error);
                 self.env.board.error_reply(error.bytes());
             }
-            (GivingUp::Error, _) => {
-                let error = Error::other(UNBLOCKED);
+            (GivingUp::Error | GivingUp::Denied(_), _) => {
+                let error = match (why, &connection.session.user) {
+                    (GivingUp::Denied(reason), Some(user)) => {
+                        denial_error(&Denial { reason, at: 0 }, user, wait.entry)
+                    }
+                    _ => Error::other(UNBLOCKED),
+                };
                 reply.error(&error);
                 self.env.board.commands[usize::from(wait.entry.index)].rejected.add(1);
                 self.env.board.error_reply(error.bytes());
             }
         }
-        self.partition.record_runs(wait.entry, 1, 0);
-        self.env.board.counters.commands_processed.add(1);
+        // A command that is not allowed has not run.
+        if !matches!(why, GivingUp::Denied(_)) {
+            self.partition.record_runs(wait.entry, 1, 0);
+            self.env.board.counters.commands_processed.add(1);
+        }
         let client = ClientRef { conn, generation };
         self.land_output(ReplyAddress { client, flight }, output);
     }

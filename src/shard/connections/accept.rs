@@ -96,7 +96,7 @@ impl Shard {
         connection.is_counted = true;
         self.env.board.counters.connections_accepted.add(1);
         let is_remote = !connection.session.is_local();
-        if is_remote && self.env.config.protected_mode && self.env.config.requirepass.is_empty() {
+        if is_remote && self.env.config.protected_mode && self.env.process.acl.is_unprotected() {
             self.env.board.counters.connections_rejected.add(1);
             self.turn_away(conn, &Error::Protected);
         }
@@ -119,11 +119,11 @@ impl Shard {
     }
 
     fn open(&mut self, socket: Socket, client_id: u64) -> Option<ConnId> {
-        let authenticated = self.env.config.requirepass.is_empty();
-        let mut session = Session::new(client_id, authenticated, self.env.now.monotonic_ms());
+        let mut session = Session::new(client_id, true, self.env.now.monotonic_ms());
         if session.is_loader() {
-            session.authenticated = true;
             session.is_no_evict = true;
+        } else {
+            session.begin_as_default(&self.env.process.acl);
         }
         let names = socket.describe();
         session.address = names.peer;

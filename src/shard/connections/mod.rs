@@ -16,6 +16,7 @@ pub(super) mod subscribers;
 pub(super) mod table;
 pub(super) mod trackers;
 mod tracking;
+mod users;
 mod watch;
 
 use crate::io::ConnId;

@@ -138,7 +138,7 @@ impl Shard {
         if connection.is_closing {
             return;
         }
-        connection.session.reset(self.env.config.requirepass.is_empty());
+        connection.session.reset(&self.env.process.acl);
         connection.queue = None;
         Reply::new(&mut connection.outbox.output, Protocol::Two).simple("RESET");
         self.unwatch(conn);

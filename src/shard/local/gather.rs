@@ -4,6 +4,7 @@
 //! A session command, a refused command and a protocol error stand alone, because later commands
 //! may depend on them.
 
+use crate::acl::Denial;
 use crate::client::Connection;
 use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, Process, Session};
 use crate::gate::{Admission, Place, Router, admit, find, is_http};
@@ -150,6 +151,8 @@ pub(in crate::shard) enum Gathered {
     Postponed(&'static Entry),
     /// One command that a gate has refused.
     Refused(Option<&'static Entry>, Error),
+    /// One command that the rules of the client's user forbid, and what the user lacks.
+    Denied(&'static Entry, Denial, Vec<u8>),
     /// Bytes that are not a command.
     Malformed(ProtocolError),
     /// A line of an HTTP request.
@@ -263,21 +266,16 @@ impl Gatherer {
             }
             Err(error) => return Some(Gathered::Refused(None, error)),
         };
-        let admission = Admission {
-            entry,
-            argc: args.len(),
-            session: &connection.session,
-            facts: self.facts,
-            process,
-        };
+        let (session, facts) = (&connection.session, self.facts);
+        let admission = Admission { entry, args: &args, session, facts, process };
         if let Err(error) = admit(&admission) {
-            return Some(Gathered::Refused(Some(entry), error));
+            return Some(refused(&admission, error));
         }
         if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(entry, &connection.session) {
             return Some(Gathered::Postponed(entry));
         }
         if connection.session.multi.is_some() && entry.is_queued_in_multi() {
-            enqueue(connection, entry, spans);
+            enqueue(connection, entry, spans, process.databases);
             batch.queued += 1;
             return None;
         }
@@ -301,6 +299,8 @@ impl Gatherer {
             is_part: false,
             discovers,
             is_counted: false,
+            refused: None,
+            user: connection.session.user_in((entry, db), &args, process.databases),
         };
         let is_joint = has_many_keys || needs_locks(entry, &connection.session);
         if !entry.is_on_keys() || place == Place::Several && is_joint {
@@ -376,6 +376,18 @@ impl Gatherer {
     }
 }
 
+/// Returns a command that a gate has refused. A denial by rules also brings what the user lacks.
+#[cold]
+fn refused(admission: &Admission<'_, '_>, error: Error) -> Gathered {
+    let Admission { entry, args, session, process, .. } = *admission;
+    match session.refusal(entry, args, process.databases) {
+        Some(denial) if error.code() == "NOPERM" => {
+            Gathered::Denied(entry, denial, entry.denied_object(denial, args))
+        }
+        _ => Gathered::Refused(Some(entry), error),
+    }
+}
+
 /// Returns whether a command on several shards has to lock its keys: it gathers them, or its client
 /// has subscriptions and sees when messages come.
 fn needs_locks(entry: &Entry, session: &Session) -> bool {
@@ -392,12 +404,14 @@ fn stands_alone(item: Item, has_many_keys: bool) -> Gathered {
 }
 
 /// Adds a command to the queue of its session's transaction.
-fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
+fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], databases: usize) {
     let (text, large) = connection.input.parts();
     let mut args = Args::new(text, spans, large);
+    let selected = entry.selected_database(&args, databases);
     connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
     let multi = connection.session.multi.as_mut().expect("client is in a transaction");
     multi.commands += 1;
+    multi.db = selected.unwrap_or(multi.db);
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
     multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);

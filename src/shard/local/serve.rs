@@ -28,6 +28,12 @@ impl Shard {
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
             }
+            if connection.session.users_version != self.env.process.acl.version()
+                && !self.refresh_user(conn, None)
+            {
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(conn) else { return };
             let has_subscriptions = connection.session.has_subscriptions();
             if has_subscriptions && self.env.process.pubsub.awaits_own(self.env.me) {
                 break;
@@ -75,6 +81,7 @@ impl Shard {
                 Gathered::Session(item) => self.run_session(conn, item),
                 Gathered::Postponed(entry) => return self.postpone(conn, entry),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
+                Gathered::Denied(entry, denial, object) => self.deny(conn, entry, (denial, object)),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
                 Gathered::Http => return self.reject_http(conn),
             }

@@ -183,7 +183,7 @@ impl Shard {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let [name, user] = match self.env.config.hide_user_data_from_log {
             true => ["*redacted*".to_string(), "*redacted*".to_string()],
-            false => [text(&session.name), "default".to_string()],
+            false => [text(&session.name), text(session.user_name())],
         };
         let (id, fd) = (session.id, session.descriptor);
         let (address, local) = (&session.address, &session.local_address);

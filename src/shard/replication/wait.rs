@@ -34,7 +34,11 @@ impl Shard {
         self.replication.feed.set_awaited(self.env.me, true);
         let deadline_ms = (timeout_ms > 0).then(|| self.env.now.unix_ms() + timeout_ms);
         let (on_timeout, shards) = (TimeoutReply::Acks, Vec::new());
-        self.begin_waiting(to, &ticket, Waiting { entry, deadline_ms, on_timeout, shards });
+        self.begin_waiting(
+            to,
+            &ticket,
+            Waiting { entry, args: None, deadline_ms, on_timeout, shards },
+        );
     }
 
     fn acks_now(&self) -> Acks {

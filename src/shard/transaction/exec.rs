@@ -39,6 +39,7 @@ impl Shard {
             }
             return self.refuse_exec(conn, &error);
         }
+        self.check_queued(conn, &mut queue, 0);
         let watched = self.take_watched(conn);
         self.log_queued_requests(conn, &mut queue);
         self.begin_transaction(conn, queue, watched, true);

@@ -2,11 +2,12 @@
 //! keys of several shards and run on a workspace.
 
 use super::offload::{HomeScript, TransactionJob, run_at_home};
+use crate::acl::{Denial, Reason, UserId};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
     Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
 };
-use crate::mesh::{ReplyAddress, ReplyTo, Work};
+use crate::mesh::{ClientRef, ReplyAddress, ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
@@ -15,7 +16,16 @@ impl Shard {
     /// Runs a session command inside a transaction. Its reply goes to the transaction's own part,
     /// or it sends a request to all shards.
     pub(in crate::shard) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
-        match self.run_on_session(transaction, item) {
+        if let Some(reason) = item.refused {
+            self.refuse_own(transaction, reason);
+            return self.end_own(transaction);
+        }
+        let users = self.users_of(transaction);
+        let request = self.run_on_session(transaction, item);
+        if users != self.users_of(transaction) {
+            self.check_rest(transaction);
+        }
+        match request {
             None => self.end_own(transaction),
             Some(request) => {
                 let is_asked = self.request_merge(&request).is_some();
@@ -23,6 +33,36 @@ impl Shard {
                 self.ask_inside(transaction, request);
             }
         }
+    }
+
+    /// Replies to a command that the rules of the client's user forbid by now.
+    fn refuse_own(&mut self, transaction: &mut Transaction, reason: Reason) {
+        let error = Error::other(Denial { reason, at: 0 }.exec_text());
+        Reply::new(&mut transaction.own.output, transaction.protocol).error(&error);
+        self.env.board.error_reply(error.bytes());
+    }
+
+    /// Returns the version of the users, and the user of a transaction's client.
+    fn users_of(&mut self, transaction: &Transaction) -> (u64, UserId) {
+        let ClientRef { conn, generation } = transaction.to.client;
+        let connection = self.connections.get_same(conn, generation);
+        let user = connection.and_then(|connection| connection.session.user.as_ref());
+        (self.env.process.acl.version(), user.map_or(0, |user| user.id))
+    }
+
+    /// Checks the commands of a transaction that have not run, because an earlier one has changed
+    /// its user. Without its user, the client is the default user until the connection closes.
+    #[cold]
+    fn check_rest(&mut self, transaction: &mut Transaction) {
+        let ClientRef { conn, generation } = transaction.to.client;
+        let acl = &self.env.process.acl;
+        let Some(connection) = self.connections.get_same(conn, generation) else { return };
+        if connection.session.refresh_user(acl).is_none() {
+            connection.session.close_after_reply |= connection.session.user.is_some();
+            connection.session.begin_as_default(acl);
+        }
+        let next = transaction.next;
+        self.check_queued(conn, &mut transaction.queue, next);
     }
 
     /// Runs a session command. Its reply goes to the transaction's own part. Returns its request,

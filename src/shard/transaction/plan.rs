@@ -38,7 +38,9 @@ impl Shard {
         let mut args = batch_args.of(item);
         let entry = item.entry;
         let mut place = Place::Shard(env.me as u16);
-        if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
+        if item.refused.is_some() {
+            item.db = ahead.db as u16;
+        } else if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
             let mut unread = Output::default();
             let mut context = SessionContext {
                 session: ahead.session.get_or_insert_with(|| session.clone()),
@@ -65,10 +67,11 @@ impl Shard {
             item.sees_due = session.is_import_source;
             item.is_quiet = session.is_no_touch;
             item.is_tracked = session.tracks_reads();
+            item.user = session.user_in((entry, ahead.db), &args, env.process.databases);
             plan.gathers |= place == Place::Several && entry.gathers_keys();
             env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
         }
-        plan.has_session |= entry.on_session().is_some();
+        plan.has_session |= item.is_at_home();
         plan.has_ask |= entry.command.asks_shards;
         plan.places.push(place);
     }

@@ -178,7 +178,7 @@ impl Shard {
             }
             let at = transaction.next;
             let item = transaction.queue.items[at];
-            if item.entry.is_session() {
+            if item.is_at_home() {
                 if is_first && item.entry.command.asks_shards {
                     // A request to all shards does not wait for locks. So it is sent behind the
                     // round that acquires them, and behind the commands of that round.
@@ -237,7 +237,7 @@ impl Shard {
             let place = transaction.places[transaction.next];
             let gathers = place == Place::Several && item.entry.gathers_keys();
             let is_script_here = has_slices && item.entry.command.runs_commands;
-            if gathers || is_script_here || item.entry.is_session() {
+            if gathers || is_script_here || item.is_at_home() {
                 break;
             }
             let (router, args) = (self.env.router, &mut batch_args);

@@ -1,0 +1,85 @@
+//! Patterns of keys and channels. Hot: every key of a restricted user's command passes here.
+
+use crate::base::glob;
+
+/// Access to a key: a set of bits.
+pub(super) const READ: u8 = 1;
+
+/// See [`READ`].
+pub(super) const WRITE: u8 = 2;
+
+/// How a pattern is matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The whole pattern is literal.
+    Literal,
+    /// A literal text, and a star behind it.
+    Prefix,
+    /// Any other pattern.
+    Glob,
+}
+
+/// A glob pattern.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    pub(super) text: Box<[u8]>,
+    form: Form,
+}
+
+impl Pattern {
+    pub(super) fn new(text: &[u8]) -> Pattern {
+        let form = match text.split_last() {
+            _ if glob::is_literal(text) => Form::Literal,
+            Some((b'*', prefix)) if glob::is_literal(prefix) => Form::Prefix,
+            _ => Form::Glob,
+        };
+        Pattern { text: text.into(), form }
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        match self.form {
+            Form::Literal => *self.text == *name,
+            // No star matches an empty text, see [`glob::matches`].
+            Form::Prefix => !name.is_empty() && name.starts_with(&self.text[..self.text.len() - 1]),
+            Form::Glob => glob::matches(&self.text, name, false),
+        }
+    }
+}
+
+/// A pattern of keys, with the access that it gives.
+#[derive(Clone, Debug)]
+pub(super) struct KeyPattern {
+    pub(super) pattern: Pattern,
+    pub(super) access: u8,
+}
+
+impl KeyPattern {
+    /// Appends the rule that sets the pattern.
+    pub(super) fn describe(&self, out: &mut Vec<u8>) {
+        let head: &[u8] = match self.access {
+            READ => b"%R~",
+            WRITE => b"%W~",
+            _ => b"~",
+        };
+        out.extend_from_slice(head);
+        out.extend_from_slice(&self.pattern.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_forms_match_like_globs() {
+        let names: [&[u8]; 6] = [b"", b"a", b"ab", b"abc", b"b", b"a*"];
+        for text in ["", "*", "a", "a*", "a?", "*b", "[ab]*", "ab*", "a\\*", "a**"] {
+            let pattern = Pattern::new(text.as_bytes());
+            for name in names {
+                let expected = glob::matches(text.as_bytes(), name, false);
+                assert_eq!(pattern.matches(name), expected, "{text} {name:?}");
+            }
+        }
+    }
+}
