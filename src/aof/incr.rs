@@ -67,6 +67,14 @@ impl IncrFile {
         WriteFailure { error, written, kept }
     }
 
+    /// Looks at the size of the file again: the load may have removed a damaged end.
+    pub(super) fn see_size(&mut self) {
+        if let Ok(facts) = self.file.metadata() {
+            self.size = facts.len();
+            self.synced_size = self.synced_size.min(self.size);
+        }
+    }
+
     /// Removes all bytes that are not durable, because a failed sync may have lost them.
     pub(super) fn drop_unsynced(&mut self) -> io::Result<()> {
         self.file.set_len(self.synced_size)?;

@@ -12,6 +12,7 @@
 mod check;
 mod folder;
 mod incr;
+mod intakes;
 pub mod limits;
 mod manifest;
 mod reader;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use check::{CheckOptions, check_aof};
 pub use folder::{Folder, ManifestError, read_manifest_at};
+pub use intakes::Intakes;
 pub use manifest::{FileEntry, Manifest, ManifestFault, Role};
 pub use reader::{AofReader, Found, ReadFault};
-pub use writer::Writer;
+pub use writer::{Reloader, Writer};

@@ -24,6 +24,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+/// Loads the files for DEBUG LOADAOF. Returns whether all was loaded.
+pub type Reloader = Box<dyn Fn(&Folder) -> bool + Send>;
+
 /// The append-only file that is being written.
 #[derive(Debug)]
 pub struct Writer {
@@ -46,6 +49,7 @@ impl Writer {
         folder: Folder,
         mut manifest: Manifest,
         sizes: (u64, u64),
+        reloader: Reloader,
     ) -> Result<Writer, String> {
         let config = process.config.snapshot();
         let is_on = config.appendonly;
@@ -67,6 +71,7 @@ impl Writer {
         let now_ms = process.clock.monotonic_ns() / 1_000_000;
         let mut state = State {
             shared,
+            reloader,
             mode,
             files: Files { folder, manifest },
             rewriting: Rewriting::default(),
@@ -132,6 +137,7 @@ pub(super) struct Rewriting {
 /// The state of the thread.
 pub(super) struct State {
     pub(super) shared: Shared,
+    reloader: Reloader,
     pub(super) config: Arc<Config>,
     pub(super) mode: AofMode,
     pub(super) files: Files,
@@ -227,6 +233,7 @@ impl State {
                 self.settle();
             }
             AofOrder::EndRewrite { is_written } => self.end_rewrite(is_written),
+            AofOrder::Load { offset, home } => self.load(offset, home),
         }
     }
 
@@ -539,12 +546,34 @@ impl State {
 
     /// Writes the stream up to an offset, and stops the process.
     fn stop(&mut self, offset: u64, why: Shutdown) {
-        while self.shared.feed.end_offset() < offset {
-            std::thread::yield_now();
-        }
+        self.await_stream(offset);
         self.flush_all();
         self.shared.process.stop(why);
         self.shared.mesh.ring_all();
+    }
+
+    fn await_stream(&self, offset: u64) {
+        while self.shared.feed.end_offset() < offset {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Writes the stream up to an offset, and loads the files into the empty shards.
+    fn load(&mut self, offset: u64, home: usize) {
+        if self.mode != AofMode::Off {
+            self.await_stream(offset);
+            self.flush_all();
+        }
+        // The replies to the commands of the files wait for nothing.
+        self.shared.feed.disk().set_always(false);
+        self.shared.mesh.ring_all();
+        let is_loaded = (self.reloader)(&self.files.folder);
+        if let Some(incr) = &mut self.incr {
+            incr.see_size();
+        }
+        self.settle();
+        self.shared.process.aof.set_loaded(is_loaded);
+        self.shared.mesh.ring_bell(home);
     }
 }
 

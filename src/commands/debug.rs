@@ -19,7 +19,7 @@ use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// The lines of DEBUG HELP: the reference's own lines for the subcommands that exist here.
-const HELP: [&str; 72] = [
+const HELP: [&str; 74] = [
     "ASSERT",
     "    Trigger an assertion failed.",
     "CLIENT-ENFORCE-REPLY-LIST <0|1>",
@@ -41,6 +41,8 @@ const HELP: [&str; 72] = [
     "    Return hash table statistics of the specified database.",
     "JMAP",
     "    Write the shape of all tables to the log.",
+    "LOADAOF",
+    "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "OBJECT <key> [fast]",
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
@@ -139,6 +141,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             let is_fast = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
         }
+        (b"loadaof", _, _) => cx.request = Some(Request::LoadAof),
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
         (b"quicklist-packed-threshold", Some(arg), 3) => {
             set_plain_bytes_min(read_plain_bytes_min(arg)?);

@@ -5,7 +5,7 @@ use crate::base::system::error_text;
 use crate::resp::Error;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whether commands are appended.
@@ -112,6 +112,13 @@ pub enum AofOrder {
     },
     /// Append no more commands.
     End,
+    /// Write and sync the stream up to an offset, then load the files.
+    Load {
+        /// Offset of the stream.
+        offset: u64,
+        /// The shard that waits for the end of it.
+        home: usize,
+    },
     /// A base was written, or was not.
     EndRewrite {
         /// Whether the base is complete.
@@ -129,6 +136,8 @@ pub struct AofState {
     /// Error number of the last sync; 0 if it succeeded.
     sync_failure: AtomicI32,
     is_rewriting: AtomicBool,
+    /// How DEBUG LOADAOF has ended: 0 not yet, 1 with an error, 2 well.
+    loaded: AtomicU8,
     /// Offset of the stream up to which the files are durable, or [`NO_OFFSET`].
     synced: AtomicU64,
 }
@@ -144,6 +153,7 @@ impl Default for AofState {
             write_failure: AtomicI32::new(0),
             sync_failure: AtomicI32::new(0),
             is_rewriting: AtomicBool::new(false),
+            loaded: AtomicU8::new(0),
             synced: AtomicU64::new(NO_OFFSET),
         }
     }
@@ -159,6 +169,17 @@ impl AofState {
     pub fn set_synced(&self, offset: Option<u64>) -> bool {
         let offset = offset.unwrap_or(NO_OFFSET);
         self.synced.swap(offset, Ordering::SeqCst) != offset
+    }
+
+    /// Records how DEBUG LOADAOF has ended.
+    pub fn set_loaded(&self, is_loaded: bool) {
+        self.loaded.store(1 + u8::from(is_loaded), Ordering::SeqCst);
+    }
+
+    /// Returns whether DEBUG LOADAOF has loaded all, once, after it has ended.
+    pub fn take_loaded(&self) -> Option<bool> {
+        let ended = self.loaded.swap(0, Ordering::SeqCst);
+        (ended > 0).then_some(ended == 2)
     }
 
     /// Locks the facts. Hold the lock for a few instructions.

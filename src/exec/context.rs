@@ -230,6 +230,21 @@ pub struct SessionContext<'a> {
     pub request: Option<Request>,
 }
 
+/// A step of DEBUG LOADAOF on every shard.
+///
+/// ```text
+///   Refuse: no new commands --> Empty: the file ends, the keys go --> load --> Serve
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadStep {
+    /// The shard refuses commands.
+    Refuse,
+    /// The partition writes a mark with this number, propagates no more, and drops its keys.
+    Empty(u64),
+    /// The shard serves commands.
+    Serve,
+}
+
 /// What a command requests from the shard, from all shards, or from the process.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
@@ -336,6 +351,10 @@ pub enum Request {
     RewriteAof,
     /// Resumes service on a shard, because the process does not stop.
     Stay,
+    /// Replaces all keys with the ones of the append-only file.
+    LoadAof,
+    /// Takes a step of that on one shard.
+    LoadStep(LoadStep),
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own
     /// keys.
     Reload(Reload),
@@ -378,6 +397,7 @@ impl Request {
             self,
             Request::Cut(_)
                 | Request::Leave
+                | Request::LoadStep(LoadStep::Empty(_))
                 | Request::Reload(_)
                 | Request::Passed
                 | Request::WatchHere { .. }

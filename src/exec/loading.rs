@@ -1,4 +1,4 @@
-//! The stages of loading at the start.
+//! The stages of loading, at the start or by DEBUG LOADAOF.
 //!
 //! ```text
 //!   no load --begin--> Keys --all shards have their keys--> Commands --end_commands--> Ending
@@ -33,12 +33,16 @@ pub struct LoadProgress {
 
 impl LoadProgress {
     /// Records that all shards begin to load. With `has_commands` the commands of an append-only
-    /// file follow the keys.
-    pub fn begin(&self, shards: usize, has_commands: bool) {
+    /// file follow the keys. Returns false if they load already.
+    pub fn begin(&self, shards: usize, has_commands: bool) -> bool {
+        let (none, keys) = (LoadStage::None as u8, LoadStage::Keys as u8);
+        if self.stage.compare_exchange(none, keys, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return false;
+        }
         let next = if has_commands { LoadStage::Commands } else { LoadStage::None };
         self.after_keys.store(next as u8, Ordering::SeqCst);
         self.pending.store(shards, Ordering::SeqCst);
-        self.stage.store(LoadStage::Keys as u8, Ordering::SeqCst);
+        true
     }
 
     /// Returns whether the commands of an append-only file follow the keys.
@@ -85,7 +89,7 @@ mod tests {
     fn stages_follow_each_other() {
         let progress = LoadProgress::default();
         assert_eq!(progress.stage(), LoadStage::None);
-        progress.begin(2, true);
+        assert!(progress.begin(2, true) && !progress.begin(2, true));
         progress.shard_done();
         assert_eq!(progress.stage(), LoadStage::Keys);
         progress.shard_done();
@@ -94,7 +98,7 @@ mod tests {
         assert_eq!(progress.stage(), LoadStage::Ending);
         progress.shard_done();
         assert_eq!(progress.stage(), LoadStage::None);
-        progress.begin(1, false);
+        assert!(progress.begin(1, false));
         progress.shard_done();
         assert_eq!(progress.stage(), LoadStage::None);
     }

@@ -48,7 +48,7 @@ pub use command::{
     KeysFn, Merge, SecretFn, SessionFn,
 };
 pub use context::{
-    BackgroundSave, Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
+    BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
     expire_word,
 };
 pub use cut::{CutOrder, CutPiece, CutSink, LaterValue};

@@ -63,6 +63,8 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct JournalLane {
     pub(super) journal: Journal,
+    /// Whether the journal stays off when a load ends.
+    pub(super) rests: bool,
     /// Reserved places of parts and transactions in progress, by their lock requests.
     pub(super) reservations: HashMap<LockId, Reservation>,
     /// Lock requests of blocked commands that the running unit has unblocked. They depend on the

@@ -8,7 +8,7 @@
 //! Units whose locks were granted before go on. The last share has waited for their exclusive
 //! locks, so they only read.
 
-use crate::exec::Request;
+use crate::exec::{LoadStep, Request};
 use crate::mesh::{Envelope, OneWay, Stage, Work};
 use crate::txn::LockId;
 
@@ -53,7 +53,9 @@ fn begins_unit(part: &Envelope) -> bool {
     match &part.work {
         Work::Batch | Work::Attempt(_) | Work::OneWay(OneWay::Recheck(_)) => true,
         Work::Transaction(txn) => matches!(txn.stage, Stage::OneShot | Stage::Acquire),
-        Work::Control { request, .. } => matches!(request, Request::Reload(_)),
+        Work::Control { request, .. } => {
+            matches!(request, Request::Reload(_) | Request::LoadStep(LoadStep::Empty(_)))
+        }
         _ => false,
     }
 }

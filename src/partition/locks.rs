@@ -124,7 +124,7 @@ impl Partition {
             if let Request::WatchHere { keys, .. } = request {
                 return self.watch_locks(keys);
             }
-            let is_write = matches!(request, Request::Reload(_));
+            let is_write = matches!(request, Request::Reload(_) | Request::LoadStep(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
             return vec![KeyLock { scope: Scope::All, mode }];
         }

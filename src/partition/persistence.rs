@@ -196,6 +196,23 @@ impl Partition {
         }
     }
 
+    /// Drops all keys, because the append-only file is loaded. Propagates nothing until
+    /// [`Partition::end_load`].
+    pub(super) fn empty_for_load(&mut self) {
+        self.journal.rests = !self.is_journal_on();
+        self.stop_propagating();
+        self.slice.flush(None);
+        self.set_loading(true);
+        self.publish();
+    }
+
+    /// Begins to propagate again after [`Partition::empty_for_load`].
+    pub fn end_load(&mut self) {
+        if !self.journal.rests {
+            self.start_propagating();
+        }
+    }
+
     /// Loads some keys of the file that is read at the start.
     pub fn load(&mut self, batch: &Batch) -> Result<(), String> {
         let limits = Limits::of(&self.env.config);

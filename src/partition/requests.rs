@@ -4,7 +4,7 @@ use super::absence::Late;
 use super::journal::Place;
 use super::partition::Partition;
 use crate::commands::answer_debug;
-use crate::exec::Request;
+use crate::exec::{LoadStep, Request};
 use crate::mesh::{Envelope, Work};
 use crate::resp::Reply;
 use bytes::Bytes;
@@ -81,16 +81,23 @@ impl Partition {
             Request::FeedOn | Request::Passed => {}
             Request::Leave => self.leave(),
             Request::Reload(reload) => self.reload(part, *reload),
-            Request::Mark(id) => {
-                let timestamp = self.journal.arrived(part.sent.timestamp);
-                self.write_mark(timestamp, part, *id);
-                let is_on = self.is_journal_on().then(|| Bytes::from_static(b"1"));
-                part.body = is_on.into_iter().collect();
+            Request::Mark(id) => self.mark(part, *id),
+            Request::LoadStep(LoadStep::Empty(id)) => {
+                self.mark(part, *id);
+                self.empty_for_load();
             }
             Request::WatchHere { client, db, keys } => self.watch(*client, *db, keys),
             _ => return false,
         }
         true
+    }
+
+    /// Writes a mark. The reply has a body if the journal is on.
+    fn mark(&mut self, part: &mut Envelope, id: u64) {
+        let timestamp = self.journal.arrived(part.sent.timestamp);
+        self.write_mark(timestamp, part, id);
+        let is_on = self.is_journal_on().then(|| Bytes::from_static(b"1"));
+        part.body = is_on.into_iter().collect();
     }
 
     fn log_table(&self) {

@@ -1,4 +1,4 @@
-//! Loading the append-only file at the start.
+//! Loading the append-only file, at the start or for DEBUG LOADAOF.
 //!
 //! ```text
 //!   base, as a snapshot  --batches of keys--> the shards that own them
@@ -8,14 +8,17 @@
 //! They run in batches over all shards, in the order of the file. A transaction is sent when its
 //! EXEC was read. A last ECHO shows that all commands have run.
 
-use super::load::{KeySink, LoadFault, log_loaded, send_keys};
-use crate::aof::{AofReader, FileEntry, Folder, Found, Manifest, ReadFault};
+use super::load::{BATCHES_MAX, KeySink, LoadFault, log_loaded, send_keys};
+use super::threads::Common;
+use crate::aof::{AofReader, FileEntry, Folder, Found, Intakes, Manifest, ReadFault, Reloader};
 use crate::base::system::error_text;
+use crate::commands::restore_functions;
 use crate::config::Config;
 use crate::exec::{Entry, LOADER_ID, LoadStage, Loading, Process};
 use crate::io::Socket;
 use crate::mesh::{Handover, Mesh};
 use crate::resp::Error;
+use crate::script::RestorePolicy;
 use crate::spec::Flag;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -23,6 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,6 +45,65 @@ const SNAPSHOT_MAGIC: [&[u8]; 2] = [b"REDIS0", b"VALKEY"];
 /// The ECHO behind the last command, and the end of its reply.
 const LAST: &[u8] = b"*2\r\n$4\r\nECHO\r\n$36\r\nthe append-only file has been loaded\r\n";
 const LAST_REPLY: &[u8] = b"the append-only file has been loaded\r\n";
+
+/// Returns the loader of DEBUG LOADAOF, for empty shards that refuse commands. It returns whether
+/// all was loaded. The shards serve again in any case.
+pub(super) fn reloader(common: &Common, intakes: &Arc<Intakes>) -> Reloader {
+    let (common, intakes) = (common.clone(), Arc::clone(intakes));
+    Box::new(move |folder| {
+        let Common { process, mesh, .. } = &common;
+        let shards = process.shards();
+        let (keys, receivers) = (0..shards).map(|_| sync_channel(BATCHES_MAX)).unzip();
+        intakes.put(receivers);
+        mesh.ring_all();
+        let result = reload(process, mesh, folder, keys);
+        if let Err(fault) = &result {
+            fault.lines.iter().for_each(|line| process.log.warning(line));
+        }
+        process.persistence().loading = None;
+        while process.loading.stage() == LoadStage::Keys && !process.is_stopping() {
+            std::thread::sleep(PAUSE);
+        }
+        if process.is_stopping() {
+            return false;
+        }
+        end_loading(process, mesh);
+        result.is_ok()
+    })
+}
+
+fn reload(
+    process: &Process,
+    mesh: &Arc<Mesh>,
+    folder: &Folder,
+    keys: KeySink,
+) -> Result<(), LoadFault> {
+    let config = process.config.snapshot();
+    // The base has the libraries of its moment.
+    restore_functions(process, &[], RestorePolicy::Flush)
+        .map_err(|error| LoadFault::of(error.text().into_owned()))?;
+    let manifest = folder.read_manifest();
+    let mut manifest = manifest.map_err(|error| LoadFault { lines: error.log_lines() })?;
+    let upgraded = folder.upgrade(&config.dir, &mut manifest).map_err(LoadFault::of)?;
+    if let Some(line) = upgraded {
+        process.log.notice(&line);
+    }
+    if manifest.is_empty() {
+        return Err(LoadFault::of("There is no append only file to load".to_owned()));
+    }
+    AofLoad::new(process, &config, mesh, folder, keys).run(&manifest)?;
+    process.log.notice("Append Only File loaded by DEBUG LOADAOF");
+    Ok(())
+}
+
+/// Makes all shards propagate and serve again, and waits until they do.
+pub(super) fn end_loading(process: &Process, mesh: &Mesh) {
+    process.loading.end_commands(process.shards());
+    mesh.ring_all();
+    while process.is_loading() && !process.is_stopping() {
+        std::thread::sleep(PAUSE);
+    }
+}
 
 /// How one file was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use super::check_rdb::check_rdb;
 use super::crash::report_crashes;
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, KeySink, LoadFault, load, open_file};
-use super::load_aof::AofLoad;
+use super::load_aof::{AofLoad, end_loading, reloader};
 use super::signals::stop_on_signals;
 use super::supervise::Supervisor;
 use super::threads::{Common, Parts, Seat, Seeds, build_process, run};
-use crate::aof::{Folder, Writer, check_aof};
+use crate::aof::{Folder, Intakes, Writer, check_aof};
 use crate::base::alloc::used_bytes;
 use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
@@ -32,10 +32,6 @@ use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// Pause between two looks at shards that begin to propagate.
-const LOAD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Descriptors that the process needs besides one per client.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -222,7 +218,8 @@ fn run_shards(
     let (senders, mut intakes): (Vec<_>, Vec<_>) =
         (0..shards).map(|_| sync_channel(BATCHES_MAX)).unzip();
     if loads {
-        process.loading.begin(shards, config.appendonly);
+        let has_begun = process.loading.begin(shards, config.appendonly);
+        assert!(has_begun, "nothing was loaded before");
     }
     crate::http::start(process, config)?;
     intakes.reverse();
@@ -238,6 +235,7 @@ fn run_shards(
         feed,
         berths: Berths::new(shards),
     };
+    let later_intakes = Arc::new(Intakes::default());
     for me in 0..shards {
         let has_core = shards <= cores.len();
         let is_pinned = config.pin_shards && has_core;
@@ -250,11 +248,12 @@ fn run_shards(
             offload_pool: offload_pool.clone(),
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
             intake: intakes.pop().filter(|_| loads),
+            intakes: Arc::clone(&later_intakes),
             gathering: Arc::clone(&gathering),
         })?);
     }
     gathering.wait();
-    let loaded = ready(&common, config, file, senders);
+    let loaded = ready((&common, &later_intakes), config, file, senders);
     if loaded.is_ok() {
         supervisor.tell("STATUS=Ready to accept connections\n", &process.log);
         supervisor.tell("READY=1\n", &process.log);
@@ -363,7 +362,7 @@ fn logo(config: &Config) -> String {
 /// Loads the file, or the append-only file, and logs that the server accepts connections. Returns
 /// the writer of the append-only file, if there is one.
 fn ready(
-    common: &Common,
+    (common, intakes): (&Common, &Arc<Intakes>),
     config: &Config,
     file: Option<File>,
     keys: KeySink,
@@ -379,10 +378,10 @@ fn ready(
     if let Some(file) = file {
         load(process, config, file, keys)?;
     } else if config.appendonly {
-        writer = load_commands(common, config, keys)?;
+        writer = load_commands((common, intakes), config, keys)?;
     }
     if writer.is_none() && !config.appendonly && !process.is_stopping() {
-        writer = Some(start_idle(common, config)?);
+        writer = Some(start_idle((common, intakes), config)?);
     }
     if process.is_stopping() {
         return Ok(writer);
@@ -398,7 +397,7 @@ fn ready(
 
 /// Loads the append-only file, and starts the thread that continues it.
 fn load_commands(
-    common: &Common,
+    (common, intakes): (&Common, &Arc<Intakes>),
     config: &Config,
     keys: KeySink,
 ) -> Result<Option<Writer>, LoadFault> {
@@ -414,23 +413,25 @@ fn load_commands(
     if process.is_stopping() {
         return Ok(None);
     }
-    let writer = Writer::start((process, mesh, feed), folder, manifest, sizes);
+    let reloader = reloader(common, intakes);
+    let writer = Writer::start((process, mesh, feed), folder, manifest, sizes, reloader);
     let writer = writer.map_err(LoadFault::of)?;
-    process.loading.end_commands(process.shards());
-    mesh.ring_all();
-    while process.is_loading() && !process.is_stopping() {
-        std::thread::sleep(LOAD_PAUSE);
-    }
+    end_loading(process, mesh);
     Ok(Some(writer))
 }
 
 /// Starts the thread of the append-only file, although there is none: it may be turned on.
-fn start_idle(common: &Common, config: &Config) -> Result<Writer, LoadFault> {
+fn start_idle(
+    (common, intakes): (&Common, &Arc<Intakes>),
+    config: &Config,
+) -> Result<Writer, LoadFault> {
     let Common { process, mesh, feed, .. } = common;
     let folder = Folder::new(&config.dir, &config.appenddirname, &config.appendfilename);
     let manifest = folder.read_manifest();
     let manifest = manifest.map_err(|error| LoadFault { lines: error.log_lines() })?;
-    Writer::start((process, mesh, feed), folder, manifest, (0, 0)).map_err(LoadFault::of)
+    let reloader = reloader(common, intakes);
+    let writer = Writer::start((process, mesh, feed), folder, manifest, (0, 0), reloader);
+    writer.map_err(LoadFault::of)
 }
 
 /// Waits until the append-only file has all commands.

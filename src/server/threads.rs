@@ -1,5 +1,6 @@
 //! The construction of the process, and one thread per shard.
 
+use crate::aof::Intakes;
 use crate::base::clock::Clock;
 use crate::base::crash::add_stack;
 use crate::base::thread::pin_to;
@@ -121,6 +122,8 @@ pub(super) struct Seat {
     pub(super) listeners: Vec<(ListenerId, OwnedFd)>,
     /// Receives the keys of the file, if one is loaded.
     pub(super) intake: Option<Receiver<Batch>>,
+    /// Where it finds the keys of DEBUG LOADAOF.
+    pub(super) intakes: Arc<Intakes>,
     /// Makes all shards ready before one of them accepts.
     pub(super) gathering: Arc<Barrier>,
 }
@@ -156,6 +159,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     shard.set_core_own(seat.has_core);
     shard.set_offload_pool(&seat.offload_pool);
     shard.write_files_on_threads();
+    shard.set_intakes(&seat.intakes);
     if let Some(intake) = seat.intake.take() {
         shard.set_intake(intake);
     }

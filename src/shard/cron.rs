@@ -40,7 +40,7 @@ impl Shard {
         if self.env.me == 0 {
             self.env.process.boards.sample_rates(self.env.now.monotonic_ns);
         }
-        if !self.cron.has_started && self.intake.is_none() {
+        if !self.cron.has_started && self.intake.keys.is_none() {
             alloc::flush_local();
             self.env.process.memory.note_start(alloc::used_bytes());
         }

@@ -16,6 +16,7 @@
 //!
 //! ```text
 //!   limits         bounds, each with its unit and reason
+//!   intake         where the keys of a file come from
 //!   */mod.rs       the parts of the struct, without access to it
 //!   state          the struct
 //!   connections    opening and closing, output, limits of clients
@@ -33,6 +34,7 @@
 mod blocking;
 mod connections;
 mod cron;
+mod intake;
 pub mod limits;
 mod load;
 mod local;

@@ -4,7 +4,7 @@ use super::connections::listing::list_filter;
 use super::state::Shard;
 use crate::base::alloc;
 use crate::client::describe;
-use crate::exec::{ClientFilter, Merge, Request, Shutdown};
+use crate::exec::{ClientFilter, LoadStep, Merge, Request, Shutdown};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, Work};
 use crate::pubsub::Sort;
@@ -42,6 +42,7 @@ impl Shard {
             Request::Pause => self.pause(conn),
             Request::Save => self.save(conn),
             Request::Reload(reload) => self.reload(conn, reload),
+            Request::LoadAof => self.load_aof(conn),
             Request::Shutdown { saves: true, is_forced } => {
                 self.stop_saved(Some(conn), Shutdown::Command, is_forced);
             }
@@ -113,8 +114,9 @@ impl Shard {
                 self.background_save(*wish, is_in_exec, (output, protocol));
             }
             Request::RewriteAof => self.rewrite_aof(is_in_exec, (output, protocol)),
-            Request::Save | Request::Reload(_) => {
-                let why = "ERR SAVE and DEBUG RELOAD are not allowed inside a transaction";
+            Request::Save | Request::Reload(_) | Request::LoadAof => {
+                let why =
+                    "ERR SAVE, DEBUG RELOAD and DEBUG LOADAOF are not allowed inside a transaction";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
             Request::Monitor => {
@@ -204,6 +206,12 @@ impl Shard {
                 }
             }
             Request::Pause | Request::Unpause => self.note_pause(),
+            Request::LoadStep(LoadStep::Refuse) => self.refuse_commands(),
+            Request::LoadStep(LoadStep::Serve) => {
+                if self.is_loading() {
+                    self.end_loading();
+                }
+            }
             Request::Stay => {
                 self.partition.stay();
                 self.send_outgoing();

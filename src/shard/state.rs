@@ -4,6 +4,7 @@ use super::blocking::{Blocking, Pausing};
 use super::connections::clients::Clients;
 use super::connections::table::Connections;
 use super::connections::{Acceptor, Queues};
+use super::intake::Intake;
 use super::local::gather::Batch;
 use super::remote::Remote;
 use super::replication::{Barriers, Replication};
@@ -16,9 +17,7 @@ use crate::feed::Feed;
 use crate::io::Driver;
 use crate::mesh::Port;
 use crate::partition::{Berths, Env, Holding, Partition};
-use crate::snapshot;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 /// A shard, run by one thread.
 pub struct Shard {
@@ -49,8 +48,8 @@ pub struct Shard {
     pub(super) barriers: Barriers,
     /// Its replicas, and the feed that they read.
     pub(super) replication: Replication,
-    /// Keys of the file that is loaded at the start.
-    pub(super) intake: Option<Receiver<snapshot::Batch>>,
+    /// Keys of the file that is loaded.
+    pub(super) intake: Intake,
     /// Limits of clients.
     pub(super) clients: Clients,
     /// Schedule of its periodic work.
@@ -102,7 +101,7 @@ impl Shard {
             pausing: Pausing::default(),
             barriers: Barriers::default(),
             replication: Replication::new(feed),
-            intake: None,
+            intake: Intake::default(),
             clients: Clients::new(process.pubsub.hasher()),
             cron: Cron::default(),
             accept: Acceptor::default(),

@@ -143,7 +143,7 @@ impl Shard {
         let due = due || self.can_settle_units();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
-        let pending = due || has_messages || is_sliced || self.intake.is_some();
+        let pending = due || has_messages || is_sliced || self.intake.keys.is_some();
         let is_expecting = self.port.under_way() > 0;
         let expecting = !pending && is_expecting && self.cron.polling.goes_on(self.cron.idle_turns);
         if pending || expecting || self.replication.is_behind || self.has_new_stream() {

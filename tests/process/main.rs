@@ -14,6 +14,7 @@ mod lent;
 mod library;
 mod life;
 mod limits;
+mod loadaof;
 mod observing;
 mod pubsub;
 mod server;

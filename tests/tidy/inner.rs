@@ -13,7 +13,7 @@ const INNER_LAYERS: &[(&str, &[&[&str]])] =
     &[("shard", SHARD_LAYERS), ("partition", PARTITION_LAYERS)];
 
 const SHARD_LAYERS: &[&[&str]] = &[
-    &["limits"],
+    &["intake", "limits"],
     // The parts of the struct.
     &[
         "blocking/mod",

@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Barrier, CutGoal, Goal};
-use crate::exec::{AofOrder, CutOrder, Request};
+use crate::exec::{AofOrder, CutOrder, LoadStep, Request};
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 
@@ -28,6 +28,10 @@ impl Shard {
             Goal::Acks | Goal::LastMark(_) => Request::Mark(id),
             Goal::Leave(_) => Request::Leave,
             Goal::Reload { reload, .. } => Request::Reload(*reload),
+            Goal::LoadAof { step, .. } => Request::LoadStep(match step {
+                LoadStep::Empty(_) => LoadStep::Empty(id),
+                other => *other,
+            }),
             Goal::Stay => Request::Stay,
         };
         let shards = self.env.router.shards();
@@ -102,7 +106,7 @@ impl Shard {
             Goal::Cut(CutGoal::Links) | Goal::LastMark(_) => true,
             Goal::Cut(CutGoal::File) => self.has_marked_file(),
             // While no journal is on, there is no mark, and the next snapshot has all writes.
-            Goal::Acks => barrier.bodies.iter().any(|body| !body.is_empty()),
+            Goal::Acks | Goal::LoadAof { .. } => barrier.bodies.iter().any(|body| !body.is_empty()),
             _ => false,
         };
         if barrier.waiting > 0 || (barrier.offset.is_none() && has_mark) {
@@ -139,6 +143,12 @@ impl Shard {
             Goal::Stay => {
                 self.barriers.under_way.remove(&number);
                 self.note_needs();
+            }
+            Goal::LoadAof { waiter, step } => {
+                let offset = barrier.offset.unwrap_or(barrier.need);
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+                self.go_on_loading(waiter, step, offset);
             }
             Goal::Leave(why) => {
                 self.barriers.under_way.remove(&number);

@@ -148,7 +148,7 @@ impl Shard {
             (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl.saturating_mul(1_000));
         if !self.replication.feed.is_on() || ttl_ms == 0 || self.replication.feed.has_readers() {
             self.replication.read_ms = now_ms;
-        } else if now_ms - self.replication.read_ms > ttl_ms {
+        } else if now_ms - self.replication.read_ms > ttl_ms && !self.env.process.is_loading() {
             self.replication.read_ms = now_ms;
             let mut facts = self.env.process.replication();
             // A replica that resumes is a reader before it releases these facts.

@@ -96,6 +96,7 @@ impl Shard {
             self.take_snapshot();
         }
         self.check_acks();
+        self.check_load();
         if self.has_new_stream() {
             self.replication.stream_seen = self.replication.feed.end_offset();
             for at in (0..self.replication.links.len()).rev() {

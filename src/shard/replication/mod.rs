@@ -7,12 +7,13 @@ mod durable;
 mod feed;
 mod file_cut;
 mod links;
+mod load_aof;
 mod rewrite;
 mod save;
 mod snapshot;
 mod wait;
 
-use crate::exec::{AckWish, Acks, Reload, Shutdown, SnapshotKind, SnapshotProgress};
+use crate::exec::{AckWish, Acks, LoadStep, Reload, Shutdown, SnapshotKind, SnapshotProgress};
 use crate::feed::Feed;
 use crate::io::ConnId;
 use crate::mesh::{BarrierId, Envelope, ReplyAddress};
@@ -45,6 +46,8 @@ pub(super) struct Replication {
     files: VecDeque<FileJob>,
     /// Whether files are written by threads; otherwise by the shard, in tests.
     pub(super) has_threads: bool,
+    /// Client that waits for DEBUG LOADAOF.
+    reloader: Option<ReplyAddress>,
     /// Request of the barrier that turns the feed off, until the journal is empty.
     ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
@@ -66,6 +69,7 @@ impl Replication {
             durable_seen: 0,
             files: VecDeque::new(),
             has_threads: false,
+            reloader: None,
             ending: None,
             read_ms: 0,
             pinged_ms: 0,
@@ -243,6 +247,8 @@ pub(in crate::shard) enum Goal {
     LastMark(Shutdown),
     /// DEBUG RELOAD: all shards load their keys.
     Reload { waiter: ReplyAddress, reload: Reload },
+    /// DEBUG LOADAOF: all shards have taken the step.
+    LoadAof { waiter: ReplyAddress, step: LoadStep },
     /// The process does not stop: all shards serve again.
     Stay,
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.

@@ -137,6 +137,16 @@ impl Shard {
         }
         self.abandon_rewrite();
         self.replication.feed.disk().wake();
+        let process = &self.env.process;
+        let is_busy = process.aof.is_rewriting() || process.persistence().background.is_some();
+        if !is_on && is_busy {
+            process.log.notice(
+                "AOF was enabled but there is already another background operation. An AOF \
+                 background was scheduled to start when possible.",
+            );
+        } else if !is_on {
+            self.begin_rewrite();
+        }
     }
 
     /// Gives up the base that is being written.

@@ -324,7 +324,7 @@ impl Shard {
     }
 
     /// Replies to a client that has waited for a file: OK, or an error with this text.
-    fn answer_saver(&mut self, waiter: ReplyAddress, result: Result<(), &'static str>) {
+    pub(super) fn answer_saver(&mut self, waiter: ReplyAddress, result: Result<(), &'static str>) {
         let mut answer = self.answer_to(waiter);
         let mut reply = Reply::new(&mut answer.output, Default::default());
         match result {
