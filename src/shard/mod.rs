@@ -26,8 +26,8 @@
 //!   replication    replicas, barriers, the file
 //!   blocking       clients that wait
 //!   local          the spine: from a connection's input to its replies
-//!   cron, load, memory, requests, settings   periodic work, loading, `maxmemory`, session commands'
-//!                  requests, settings
+//!   cron, load, memory, requests, settings   periodic work, loading, `maxmemory`, requests of
+//!                  session commands, settings
 //!   turn           the order of all work
 //! ```
 //! `tests/tidy/inner.rs` has this table as data, and checks the `use` declarations.
