@@ -7,10 +7,13 @@
 //! This runs one iteration of one target; a failure prints the line that repeats it. Without
 //! variables every target runs a few hundred iterations from seed 0.
 
+use annulet::acl::{Acl, Catalogue, NewUsers, read_file};
 use annulet::base::extended::Extended;
 use annulet::base::number::{FloatText, parse_f64, parse_i64, parse_memory, parse_u64};
 use annulet::base::{glob, number};
+use annulet::commands::FAMILIES;
 use annulet::config::Config;
+use annulet::exec::CommandTable;
 use annulet::net::Input;
 use annulet::rdb::{self, Dialect, Reading};
 use annulet::resp::{Args, Error, Limits, Output, Protocol, Reply, Value, reply_end};
@@ -308,6 +311,74 @@ fn replies() {
         out.drain(|piece| sent.extend_from_slice(piece.as_bytes()));
         assert_eq!(sent, wire);
         assert!(out.is_empty());
+    });
+}
+
+/// Returns the rule texts of a line that ACL LIST shows, in which a selector is one rule.
+fn rules_of(line: &[u8]) -> Vec<Vec<u8>> {
+    line.split(|byte| *byte == b' ').map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn acl_rules() {
+    let table = CommandTable::new(FAMILIES);
+    let commands = table.walk().map(|entry| (entry.name.as_str(), &entry.command.card));
+    let acl = Acl::new(Catalogue::new(commands));
+    let heads: &[&[u8]] = &[
+        b"+", b"-", b"+@", b"-@", b"~", b"%R~", b"%W~", b"%RW", b"&", b"db=", b">", b"#", b"<",
+        b"(", b"(+", b"(~", b"",
+    ];
+    let tails: &[&[u8]] = &[
+        b"get",
+        b"config|get",
+        b"config|",
+        b"select|0",
+        b"read",
+        b"all",
+        b"*",
+        b"a*",
+        b"0,1",
+        b"on",
+        b"off",
+        b"reset",
+        b"allkeys",
+        b")",
+        b"resetchannels",
+        b"nopass",
+        b"clearselectors",
+    ];
+    target("acl_rules", 2_000, |random| {
+        let rules: Vec<Vec<u8>> = (0..random.below(8))
+            .map(|_| {
+                let mut rule = random.of(heads).to_vec();
+                rule.extend_from_slice(random.of(tails));
+                rule.extend(random.bytes(3, b"*)( |\0\"'\\a,~+\n\xff"));
+                rule
+            })
+            .collect();
+        let texts: Vec<&[u8]> = rules.iter().map(Vec::as_slice).collect();
+        let new = NewUsers { all_channels: random.one_in(2) };
+        let before = acl.find(b"u").map(|user| user.line());
+        if acl.set_user(b"u", &texts, new).is_err() {
+            assert_eq!(acl.find(b"u").map(|user| user.line()), before, "all rules or none");
+            return;
+        }
+        // The rules that are shown make the same user again. Selectors may have texts that a
+        // line cannot have.
+        let user = acl.find(b"u").expect("just set");
+        if user.others().is_empty() {
+            let rules = rules_of(user.rules());
+            let texts: Vec<&[u8]> = rules.iter().map(Vec::as_slice).collect();
+            let reset: Vec<&[u8]> = [&[&b"reset"[..]][..], &texts].concat();
+            acl.set_user(b"again", &reset, new).expect("a line of ACL LIST is valid");
+            assert_eq!(acl.find(b"again").expect("just set").rules(), user.rules());
+        }
+        if random.one_in(4) {
+            acl.delete([&b"u"[..]].into_iter());
+        }
+        let mut text = user.line();
+        text.extend(random.bytes(40, b"user a \n+get)(~*\0"));
+        let _ = read_file(&text, "file", &acl.catalogue, new);
     });
 }
 

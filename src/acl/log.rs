@@ -61,8 +61,6 @@ pub struct LogEntry {
 pub enum Refused {
     /// A client, as CLIENT INFO describes it.
     Client(Vec<u8>),
-    /// A client of a shard, by its id. The shard adds the description.
-    Id(u16, u64),
     /// A connection of a shard, by its number and generation. The shard adds the description.
     Connection(u16, u32, u32),
 }
@@ -72,7 +70,7 @@ impl Refused {
     fn describer(&self) -> Option<u16> {
         match self {
             Refused::Client(_) => None,
-            Refused::Id(shard, _) | Refused::Connection(shard, ..) => Some(*shard),
+            Refused::Connection(shard, ..) => Some(*shard),
         }
     }
 
@@ -80,7 +78,7 @@ impl Refused {
     pub fn line(&self) -> &[u8] {
         match self {
             Refused::Client(line) => line,
-            Refused::Id(..) | Refused::Connection(..) => b"",
+            Refused::Connection(..) => b"",
         }
     }
 }

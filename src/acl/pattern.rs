@@ -1,6 +1,7 @@
 //! Patterns of keys and channels. Hot: every key of a restricted user's command passes here.
 
 use crate::base::glob;
+use std::collections::HashMap;
 
 /// Access to a key: a set of bits.
 pub(super) const READ: u8 = 1;
@@ -44,6 +45,36 @@ impl Pattern {
             Form::Prefix => !name.is_empty() && name.starts_with(&self.text[..self.text.len() - 1]),
             Form::Glob => glob::matches(&self.text, name, false),
         }
+    }
+}
+
+/// Number of patterns from which on an index finds one.
+const INDEXED_MIN: usize = 32;
+
+/// Where each of many patterns is in its list, so that adding one does not compare it with all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(HashMap<Box<[u8]>, usize>);
+
+impl Places {
+    /// Returns where a text is in a list, whose texts `texts` returns. Between two calls the list
+    /// may only grow, unless [`Places::clear`] is called.
+    pub(super) fn find<'t>(
+        &mut self,
+        text: &[u8],
+        texts: impl ExactSizeIterator<Item = &'t [u8]>,
+    ) -> Option<usize> {
+        if texts.len() < INDEXED_MIN {
+            return texts.into_iter().position(|known| known == text);
+        }
+        for (at, known) in texts.enumerate().skip(self.0.len()) {
+            self.0.insert(known.into(), at);
+        }
+        self.0.get(text).copied()
+    }
+
+    /// Forgets all places.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

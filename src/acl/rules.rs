@@ -144,22 +144,10 @@ fn apply_to_selector(
 ) -> Result<(), RuleError> {
     let text = until_nul(rule);
     match &text.to_ascii_lowercase()[..] {
-        b"allkeys" | b"~*" => {
-            selector.all_keys = true;
-            selector.keys.clear();
-        }
-        b"resetkeys" => {
-            selector.all_keys = false;
-            selector.keys.clear();
-        }
-        b"allchannels" | b"&*" => {
-            selector.all_channels = true;
-            selector.channels.clear();
-        }
-        b"resetchannels" => {
-            selector.all_channels = false;
-            selector.channels.clear();
-        }
+        b"allkeys" | b"~*" => selector.set_all_keys(true),
+        b"resetkeys" => selector.set_all_keys(false),
+        b"allchannels" | b"&*" => selector.set_all_channels(true),
+        b"resetchannels" => selector.set_all_channels(false),
         name @ (b"alldbs" | b"resetdbs") => {
             selector.all_databases = name == b"alldbs";
             selector.databases.clear();
@@ -212,8 +200,9 @@ fn add_key_pattern(selector: &mut Selector, rule: &[u8]) -> Result<(), RuleError
     if has_blanks(text) {
         return Err(RuleError::Syntax);
     }
-    match selector.keys.iter_mut().find(|known| *known.pattern.text == *text) {
-        Some(known) => known.access |= access,
+    let Selector { keys, key_places, .. } = selector;
+    match key_places.find(text, keys.iter().map(|known| &*known.pattern.text)) {
+        Some(at) => selector.keys[at].access |= access,
         None => selector.keys.push(KeyPattern { pattern: Pattern::new(text), access }),
     }
     Ok(())
@@ -226,7 +215,8 @@ fn add_channel_pattern(selector: &mut Selector, text: &[u8]) -> Result<(), RuleE
     if has_blanks(text) {
         return Err(RuleError::Syntax);
     }
-    if !selector.channels.iter().any(|known| *known.text == *text) {
+    let Selector { channels, channel_places, .. } = selector;
+    if channel_places.find(text, channels.iter().map(|known| &*known.text)).is_none() {
         selector.channels.push(Pattern::new(text));
     }
     Ok(())

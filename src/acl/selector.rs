@@ -1,7 +1,7 @@
 //! A selector: one set of commands, keys, channels and databases that a user may use together.
 
 use super::catalogue::Catalogue;
-use super::pattern::{KeyPattern, Pattern};
+use super::pattern::{KeyPattern, Pattern, Places};
 
 /// A set of permissions.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,9 @@ pub struct Selector {
     /// First arguments that are allowed for commands without their bit, in lower case.
     pub(super) first_args: Vec<(u16, Vec<u8>)>,
     pub(super) keys: Vec<KeyPattern>,
+    pub(super) key_places: Places,
     pub(super) channels: Vec<Pattern>,
+    pub(super) channel_places: Places,
     /// Numbers of databases, sorted.
     pub(super) databases: Vec<i32>,
     /// The rules about commands since the last `+@all` or `-@all`: whether each allows, and the
@@ -30,6 +32,20 @@ impl Selector {
     /// Creates a selector that allows no command and no key, but every database.
     pub(super) fn new(all_channels: bool) -> Selector {
         Selector { all_channels, all_databases: true, ..Selector::default() }
+    }
+
+    /// Allows all keys, or none.
+    pub(super) fn set_all_keys(&mut self, on: bool) {
+        self.all_keys = on;
+        self.keys.clear();
+        self.key_places.clear();
+    }
+
+    /// Allows all channels, or none.
+    pub(super) fn set_all_channels(&mut self, on: bool) {
+        self.all_channels = on;
+        self.channels.clear();
+        self.channel_places.clear();
     }
 
     /// Returns whether it allows everything.

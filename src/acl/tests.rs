@@ -147,6 +147,22 @@ fn rules_are_described_in_one_form() {
 }
 
 #[test]
+fn a_pattern_is_added_once_to_any_number_of_them() {
+    let acl = acl();
+    for count in [10, 100] {
+        let rules = |head: &str| -> Vec<String> {
+            (0..count).map(|number| format!("{head}p{number}")).collect()
+        };
+        let all = [rules("%R~"), rules("%W~"), rules("&"), rules("&")].concat().join(" ");
+        let expected = [rules("~"), vec!["resetchannels".to_string()], rules("&")].concat();
+        assert_eq!(set(&acl, &all), format!("off {} -@all", expected.join(" ")));
+        set(&acl, "resetkeys resetchannels ~x");
+        assert_eq!(set(&acl, "~p1 ~x"), "off ~x ~p1 resetchannels -@all");
+        set(&acl, "reset");
+    }
+}
+
+#[test]
 fn a_rule_that_is_refused_changes_nothing() {
     let acl = acl();
     set(&acl, "on ~* &* +get");
@@ -342,11 +358,11 @@ fn refusals_are_merged() {
         entries.map(|entry| (entry.id, entry.count, entry.client.line().to_vec())).collect()
     };
     assert_eq!(shown(), [(0, 2, b"3".to_vec()), (1, 1, b"2".to_vec())]);
-    log.add(key(b"b"), Refused::Id(1, 7), 62_001, 3);
+    log.add(key(b"b"), Refused::Connection(1, 7, 0), 62_001, 3);
     assert_eq!(shown()[0], (2, 1, Vec::new()), "the old entry is older than a minute");
     log.describe(0, |_| unreachable!("the connection is of shard 1"));
     log.describe(1, |client| format!("{client:?}").into_bytes());
-    assert_eq!(shown()[0].2, b"Id(1, 7)");
+    assert_eq!(shown()[0].2, b"Connection(1, 7, 0)");
     log.add(key(b"c"), client(b""), 62_001, 3);
     assert_eq!(shown().len(), 3);
     log.add(key(b"c"), client(b""), 62_001, 0);

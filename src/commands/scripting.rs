@@ -269,7 +269,8 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, body: Body<'_>, keys: usize) -> Re
         args: &|| args.iter_from(0).map(Box::from).collect(),
     };
     let with = (Some(caller), None);
-    let mut host = ScriptHost::new(parts.nested, &scripting, progress, with);
+    let user = host::user_of(parts.nested.item(), process);
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, user, with);
     let invocation = Invocation { args, first_key: FIRST_KEY, keys };
     let ran = match body {
         Body::Script(script) => {
@@ -291,11 +292,11 @@ fn resume(
     _: &mut Args<'_>,
     script: Box<SuspendedScript>,
 ) -> Result<(), Error> {
-    let SuspendedScript { run, running, progress, now_ms, .. } = *script;
+    let SuspendedScript { run, running, progress, user, now_ms, .. } = *script;
     let parts = cx.script_parts();
     let scripting = parts.scripting;
     let with = (None, Some(running));
-    let mut host = ScriptHost::new(parts.nested, &scripting, progress, with);
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, user, with);
     let ran = scripting.vm.resume(run, &mut host, parts.reply);
     cx.suspended = host.end(ran, now_ms);
     Ok(())

@@ -118,7 +118,10 @@ impl Session {
         args: &Args<'_>,
         databases: usize,
     ) -> Option<Denial> {
-        let user = self.user.as_ref().filter(|user| !user.is_free())?;
+        if self.is_free() {
+            return None;
+        }
+        let user = self.user.as_ref()?;
         let db = self.multi.map_or(self.db, |multi| multi.db);
         entry.refusal(user, args, (db, databases))
     }
@@ -132,7 +135,10 @@ impl Session {
         args: &Args<'_>,
         databases: usize,
     ) -> UserId {
-        let Some(user) = self.user.as_ref().filter(|user| !user.is_free()) else { return 0 };
+        if self.is_free() {
+            return 0;
+        }
+        let Some(user) = &self.user else { return 0 };
         if entry.is_restricted_inside(user, args, (db, databases)) { user.id } else { 0 }
     }
 }

@@ -5,6 +5,7 @@ use super::process::Process;
 use super::publisher::Publisher;
 use super::record::Records;
 use super::running::RunningScript;
+use crate::acl::User;
 use crate::observe::Board;
 use crate::script::{RunId, Vm};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct SuspendedScript {
     pub running: Arc<RunningScript>,
     /// What its commands have changed and what they may do.
     pub progress: ScriptProgress,
+    /// User whose rules restrict its commands, as at its start; none if no rules do.
+    pub user: Option<Arc<User>>,
     /// Unix time in milliseconds that the script sees.
     pub now_ms: u64,
     /// What it, and the commands before it in its batch, have left for the feed so far. Only until

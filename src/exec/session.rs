@@ -15,7 +15,7 @@ pub struct Multi {
     pub is_doomed: bool,
     /// Number of queued commands.
     pub commands: usize,
-    /// Database that the queued commands have selected.
+    /// Database that the queued commands have selected; the session's if EXEC runs none.
     pub db: usize,
     /// Whether a queued command may need more memory.
     pub may_grow: bool,
@@ -64,6 +64,8 @@ pub struct Session {
     pub was_authenticated: bool,
     /// User whose rules apply; none if no rules do.
     pub user: Option<Arc<User>>,
+    /// Whether the rules of the user forbid anything.
+    is_restricted_by_rules: bool,
     /// Version of the users when `user` was taken.
     pub users_version: u64,
     /// Name by CLIENT SETNAME.
@@ -133,6 +135,7 @@ impl Session {
             has_logged_in: authenticated,
             was_authenticated: false,
             user: None,
+            is_restricted_by_rules: false,
             users_version: 0,
             name: Vec::new(),
             lib_name: Vec::new(),
@@ -167,7 +170,7 @@ impl Session {
     /// Returns whether the client may send every command.
     #[inline]
     pub fn is_free(&self) -> bool {
-        self.user.as_ref().is_none_or(|user| user.is_free())
+        !self.is_restricted_by_rules
     }
 
     /// Returns the name of the user.
@@ -199,8 +202,14 @@ impl Session {
         Some(before)
     }
 
+    /// Applies the rules of a user; without one, none.
+    pub fn set_user(&mut self, user: Option<Arc<User>>) {
+        self.is_restricted_by_rules = user.as_ref().is_some_and(|user| !user.is_free());
+        self.user = user;
+    }
+
     fn take_user(&mut self, version: u64, user: Arc<User>, acl: &Acl) {
-        self.user = Some(user);
+        self.set_user(Some(user));
         self.users_version = version;
         self.authenticated = self.has_logged_in || acl.is_open();
     }

@@ -100,6 +100,9 @@ pub(in crate::commands) fn note_failed_login(
     let (object, user) = (command.to_vec(), user.to_vec());
     let key = LogKey { reason: Reason::Login, context, object, user };
     let entries_max = cx.process.config.snapshot().acllog_max_len;
-    let client = Refused::Id(cx.shard as u16, cx.session.id);
+    let client = match cx.process.client_homes.find(cx.session.id) {
+        Some(home) => Refused::Connection(home.shard, home.conn, home.generation),
+        None => Refused::Client(Vec::new()),
+    };
     cx.process.acl.log.add(key, client, cx.now_us / 1_000, entries_max);
 }

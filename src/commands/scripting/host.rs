@@ -92,16 +92,18 @@ pub(super) struct ScriptHost<'a> {
 }
 
 impl<'a> ScriptHost<'a> {
-    /// Creates the host of a script that begins, or of a long run that continues.
+    /// Creates the host of a script that begins, or of a long run that continues. The rules of
+    /// `user` restrict its commands.
     pub(super) fn new(
         mut nested: Nested<'a>,
         scripting: &Scripting<'a>,
         progress: ScriptProgress,
+        user: Option<Arc<User>>,
         (caller, running): (Option<Caller<'a>>, Option<Arc<RunningScript>>),
     ) -> ScriptHost<'a> {
         let mut session = Session::new(0, true, 0);
         session.db = progress.db;
-        session.user = user_of(nested.item(), scripting.process);
+        session.set_user(user);
         nested.set_propagates(!progress.is_muted);
         let began_ns = match running {
             None => progress.started_ns,
@@ -132,7 +134,9 @@ impl<'a> ScriptHost<'a> {
             let running = self.running.take().expect("a pause has listed the script");
             let progress = self.progress;
             let records = None;
-            return Some(Box::new(SuspendedScript { run, running, progress, now_ms, records }));
+            let user = self.session.user.take();
+            let suspended = SuspendedScript { run, running, progress, user, now_ms, records };
+            return Some(Box::new(suspended));
         }
         if let Some(running) = &self.running {
             self.process.running.remove(running);
@@ -397,7 +401,7 @@ fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry,
 
 /// Returns the user whose rules restrict the commands of a script; none if no rules do. A user that
 /// was deleted meanwhile may do nothing.
-fn user_of(item: &Item, process: &Process) -> Option<Arc<User>> {
+pub(super) fn user_of(item: &Item, process: &Process) -> Option<Arc<User>> {
     match item.user {
         0 => None,
         id => Some(process.acl.by_id(id).unwrap_or_else(|| Arc::new(User::nobody(id)))),

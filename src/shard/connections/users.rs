@@ -135,11 +135,6 @@ impl Shard {
                 let is_there = self.connections.get_same(conn, generation).is_some();
                 if is_there { self.client_line(conn) } else { Vec::new() }
             }
-            Refused::Id(_, id) => {
-                let is_it = |(_, it): &(ConnId, &Connection)| it.session.id == id;
-                let conn = self.connections.iter().find(is_it).map(|(conn, _)| conn);
-                conn.map(|conn| self.client_line(conn)).unwrap_or_default()
-            }
             Refused::Client(_) => unreachable!("it is described"),
         });
     }

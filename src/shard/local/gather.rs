@@ -411,7 +411,9 @@ fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], d
     connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
     let multi = connection.session.multi.as_mut().expect("client is in a transaction");
     multi.commands += 1;
-    multi.db = selected.unwrap_or(multi.db);
+    if !multi.is_doomed {
+        multi.db = selected.unwrap_or(multi.db);
+    }
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
     multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);

@@ -144,8 +144,10 @@ impl Shard {
         }
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error(error);
+        let db = connection.session.db;
         if let Some(multi) = &mut connection.session.multi {
             multi.is_doomed = true;
+            multi.db = db;
         }
         self.env.board.error_reply(error.bytes());
     }
