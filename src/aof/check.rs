@@ -198,7 +198,7 @@ impl Check<'_> {
                 })?
                 .is_some()
             {}
-            Ok(reader.offset() + CHECKSUM_BYTES)
+            Ok(reader.offset())
         });
         match read {
             Ok(end) => {
@@ -322,9 +322,6 @@ impl Check<'_> {
         }
     }
 }
-
-/// Bytes of the checksum behind a snapshot.
-const CHECKSUM_BYTES: u64 = 8;
 
 fn is_snapshot(head: &[u8]) -> bool {
     head.len() >= 8 && (head.starts_with(b"REDIS") || head.starts_with(b"VALKEY"))
@@ -490,13 +487,18 @@ mod tests {
     use std::fs;
 
     /// Checks a file with this content. Returns whether it is valid now, the output and the rest.
-    fn check(name: &str, content: &str, options: CheckOptions) -> (bool, String, String) {
+    fn check(
+        name: &str,
+        content: impl AsRef<[u8]>,
+        options: CheckOptions,
+    ) -> (bool, String, String) {
         let name = format!("annulet-check-{}-{name}.aof", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::write(&path, content).expect("the file is written");
         let (mut out, text) = (Vec::new(), path.display().to_string());
         let is_valid = check_aof(&text, options, &mut out, &mut &b"y\n"[..]);
-        let rest = fs::read_to_string(&path).expect("the file is read");
+        let rest = fs::read(&path).expect("the file is read");
+        let rest = String::from_utf8_lossy(&rest).into_owned();
         fs::remove_file(&path).expect("the file is there");
         (is_valid, String::from_utf8_lossy(&out).replace(&text, "FILE"), rest)
     }
@@ -519,6 +521,21 @@ mod tests {
         assert!(out.ends_with("Continue? [y/N]: Successfully truncated AOF FILE\n"), "{out}");
         let inside = format!("{PING}*1\r\n$5\r\nMULTI\r\n{PING}");
         assert_eq!(check("inside", &inside, fixes).2, PING);
+    }
+
+    #[test]
+    fn a_snapshot_may_precede_the_commands() {
+        // Its checksum of 0 means that it has none.
+        let keys = [&b"REDIS0011\xff"[..], &[0; 8]].concat();
+        for (commands, analyzed) in [
+            ("", "size=18, ok_up_to=18, ok_up_to_line=1, diff=0\n"),
+            (PING, "size=32, ok_up_to=32, ok_up_to_line=4, diff=0\n"),
+        ] {
+            let content = [&keys, commands.as_bytes()].concat();
+            let (is_valid, out, _) = check("keys", content, CheckOptions::default());
+            assert!(is_valid && out.contains("[offset 18] Checksum OK\n"), "{out}");
+            assert!(out.contains(analyzed), "{out}");
+        }
     }
 
     #[test]

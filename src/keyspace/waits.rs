@@ -23,6 +23,8 @@ pub struct Waits {
     keys: HashMap<u64, Vec<Awaited>, ahash::RandomState>,
     len: usize,
     ready: VecDeque<(usize, Box<[u8]>)>,
+    /// Number of times that a change has made awaited keys ready.
+    events: u64,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Waits {
     pub fn new() -> Waits {
         // The hashes of keys are secret already, so these seeds need not be.
         let keys = HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
-        Waits { keys, len: 0, ready: VecDeque::new() }
+        Waits { keys, len: 0, ready: VecDeque::new(), events: 0 }
     }
 
     /// Returns whether no key is awaited.
@@ -58,11 +60,13 @@ impl Waits {
         if !std::mem::replace(&mut key.is_ready, true) {
             self.ready.push_back((db, bytes.into()));
         }
+        self.events += 1;
     }
 
     /// Makes all awaited keys of some databases ready.
     #[cold]
     pub(super) fn note_all(&mut self, databases: Range<usize>) {
+        self.events += 1;
         let mut ready: Vec<(usize, Box<[u8]>)> = Vec::new();
         for key in self.keys.values_mut().flatten() {
             if databases.contains(&key.db) && !std::mem::replace(&mut key.is_ready, true) {
@@ -117,6 +121,18 @@ impl Slice {
         self.waits.note_changed(db, key.hash, key.bytes);
     }
 
+    /// Makes an awaited key ready again, because a change could not be handled when it happened.
+    pub fn make_ready_again(&mut self, db: usize, key: &Key<'_>) {
+        let events = self.waits.events;
+        self.make_ready(db, key);
+        self.waits.events = events;
+    }
+
+    /// Returns a number that is greater after each change that has made an awaited key ready.
+    pub fn ready_events(&self) -> u64 {
+        self.waits.events
+    }
+
     /// Returns the type of a key's value, or `None` for a missing or expired key. Does not remove
     /// an expired key.
     pub fn kind_of(&self, db: usize, key: &Key<'_>) -> Option<Kind> {
@@ -135,8 +151,10 @@ impl Slice {
         self.waits.ready.len()
     }
 
-    /// Keeps the first `len` ready keys; the later ones are no longer ready.
-    pub fn truncate_ready(&mut self, len: usize) {
+    /// Keeps the first `len` ready keys; the later ones are no longer ready. Returns to an earlier
+    /// result of [`Slice::ready_events`].
+    pub fn truncate_ready(&mut self, len: usize, events: u64) {
+        self.waits.events = events;
         while self.waits.ready.len() > len {
             let (db, bytes) = self.waits.ready.pop_back().expect("the queue is not empty");
             let hash = self.key(&bytes).hash;

@@ -140,7 +140,10 @@ impl Partition {
             } else if fits && (waiter.is_far || waiter.is_spread && waker.is_split) {
                 self.forward(db, key, place);
             } else if fits && self.is_locked(place, waker.lock) {
-                self.recheck_later(db, key, place);
+                // Waiters that run in vain would make each other run again for ever.
+                if !self.blocked.has_tried(place.number, self.slice.ready_events()) {
+                    self.recheck_later(db, key, place);
+                }
             } else if fits && self.serve_waiter(place, waker, *number) {
                 *number += 1;
             }
@@ -183,6 +186,7 @@ impl Partition {
     /// Runs a blocked client's command. Returns whether it has a reply.
     fn serve_waiter(&mut self, place: BlockedOn, waker: &mut Waker<'_>, number: u32) -> bool {
         if !self.take_ticket(place.number, TicketState::Serving) {
+            self.blocked.set_tried(place.number, self.slice.ready_events());
             return false;
         }
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
@@ -191,7 +195,7 @@ impl Partition {
         let mut output = Output::default();
         let (items, args) = queue.parts();
         items[0].at = waker.at;
-        let ready = self.slice.ready_len();
+        let (ready, events) = (self.slice.ready_len(), self.slice.ready_events());
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output: &mut output, ends: None, protocol };
         let mode = RunMode::Woken { number };
@@ -206,8 +210,9 @@ impl Partition {
             if ran.changes == 0 {
                 // A command that finds nothing must unblock no client, because it might unblock
                 // itself for ever.
-                self.slice.truncate_ready(ready);
+                self.slice.truncate_ready(ready, events);
             }
+            self.blocked.set_tried(place.number, self.slice.ready_events());
             return false;
         }
         self.send_served(place.number, output, timing.spent_ns);
@@ -225,7 +230,7 @@ impl Partition {
             let key = self.slice.key(&key);
             self.slice.forget_awaited(db, &key);
         }
-        self.make_ready(db, &idle);
+        self.make_ready_again(db, &idle);
         self.publish_blocked();
     }
 
@@ -241,7 +246,7 @@ impl Partition {
     /// Makes the keys ready again whose queues were busy with a client.
     pub(super) fn make_idle(&mut self, number: u64) {
         if let Some((db, keys)) = self.blocked.make_idle(number) {
-            self.make_ready(db, &keys);
+            self.make_ready_again(db, &keys);
         }
     }
 
@@ -254,6 +259,13 @@ impl Partition {
         }
         self.make_idle(number);
         self.serve_blocked_behind();
+    }
+
+    fn make_ready_again(&mut self, db: usize, keys: &[Box<[u8]>]) {
+        for key in keys {
+            let key = self.slice.key(key);
+            self.slice.make_ready_again(db, &key);
+        }
     }
 
     pub(super) fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {
@@ -294,17 +306,23 @@ impl Partition {
         self.journal.follow(lock);
         self.waiting.insert(lock, part);
         if is_granted {
-            self.rechecks.push(lock);
+            self.rechecks.granted.push_back(lock);
         }
     }
 
-    /// Runs the rechecks whose locks were granted while another unit ran.
+    /// Runs the rechecks whose locks were granted while another unit ran. What they make ready in
+    /// turn is rechecked here too, and not inside of them: very many clients may follow each other.
     pub(super) fn run_rechecks(&mut self) {
-        for lock in std::mem::take(&mut self.rechecks) {
+        let rechecks = &mut self.rechecks;
+        if rechecks.granted.is_empty() || std::mem::replace(&mut rechecks.are_running, true) {
+            return;
+        }
+        while let Some(lock) = self.rechecks.granted.pop_front() {
             let part = self.waiting.remove(&lock).expect("a recheck waits for the end of a unit");
             self.work(part, Place::Reserved(lock));
             self.release(lock);
         }
+        self.rechecks.are_running = false;
     }
 
     /// Serves a key's clients again, after the conflicting lock was released.

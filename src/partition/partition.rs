@@ -33,8 +33,8 @@ pub struct Partition {
     pub(super) locks: LockTable,
     /// Parts that wait for locks, by their lock requests.
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
-    /// Granted lock requests of rechecks that run after the present unit.
-    pub(super) rechecks: Vec<LockId>,
+    /// Rechecks that run after the present unit.
+    pub(super) rechecks: Rechecks,
     /// Units that have taken effect in part.
     pub(super) unfinished: Unfinished,
     /// Clients that are blocked on keys.
@@ -66,6 +66,15 @@ pub struct Partition {
     pub(super) mesh: Arc<Mesh>,
 }
 
+/// Commands of blocked clients whose locks were granted while another unit ran.
+#[derive(Debug, Default)]
+pub(super) struct Rechecks {
+    /// Their lock requests.
+    pub(super) granted: VecDeque<LockId>,
+    /// Whether they run, so that further ones wait for their turn.
+    pub(super) are_running: bool,
+}
+
 impl Partition {
     /// Creates an empty partition of shard `me`. The numbers are the seed of its random numbers and
     /// the seed of its hash.
@@ -86,7 +95,7 @@ impl Partition {
             absence: Absence::default(),
             locks: LockTable::default(),
             waiting: HashMap::new(),
-            rechecks: Vec::new(),
+            rechecks: Rechecks::default(),
             unfinished: Unfinished::default(),
             blocked: Blocked::default(),
             paused_keys: HashSet::new(),

@@ -68,6 +68,8 @@ struct Listed {
     waiter: Waiter,
     db: usize,
     places: Vec<Place>,
+    /// See [`Blocked::set_tried`].
+    tried: Option<u64>,
 }
 
 /// The waiters for one key, in the order in which they blocked.
@@ -136,7 +138,7 @@ impl Blocked {
             queue.want_gone += usize::from(waiter.wants_gone);
             places.push(Place { key, order });
         }
-        let before = self.waiters.insert(number, Listed { waiter, db, places });
+        let before = self.waiters.insert(number, Listed { waiter, db, places, tried: None });
         assert!(before.is_none(), "a ticket is added once on a shard");
         new
     }
@@ -144,7 +146,7 @@ impl Blocked {
     /// Removes a waiter. Returns it with its database and the keys that have no waiters now.
     /// Appends the keys whose queues were busy with it to `idle`.
     pub fn remove(&mut self, number: u64, idle: &mut Vec<Box<[u8]>>) -> Option<Removed> {
-        let Listed { waiter, db, places } = self.waiters.remove(&number)?;
+        let Listed { waiter, db, places, .. } = self.waiters.remove(&number)?;
         let mut left = Vec::new();
         for Place { key, order } in places {
             let queue = self.queues[db].get_mut(&key).expect("a place is in a queue");
@@ -171,6 +173,18 @@ impl Blocked {
     /// Returns the waiter with this ticket number.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut Waiter> {
         self.waiters.get_mut(&number).map(|listed| &mut listed.waiter)
+    }
+
+    /// Records that a waiter has run in vain after this number of changes.
+    pub fn set_tried(&mut self, number: u64, events: u64) {
+        if let Some(listed) = self.waiters.get_mut(&number) {
+            listed.tried = Some(events);
+        }
+    }
+
+    /// Returns whether a waiter has run in vain, and nothing has changed since.
+    pub fn has_tried(&self, number: u64, events: u64) -> bool {
+        self.waiters.get(&number).is_some_and(|listed| listed.tried == Some(events))
     }
 
     fn queue(&self, db: usize, key: &[u8]) -> Option<&KeyQueue> {

@@ -269,6 +269,30 @@ fn a_blocked_read_gets_all_streams_of_a_transaction() {
     }
 }
 
+/// A transaction wakes readers of a common stream and another one in vain. They wait for each
+/// other's locks. Each looks once.
+#[test]
+fn readers_that_are_woken_in_vain_do_not_wake_each_other() {
+    for (shards, seed) in [(1, 0), (2, 1), (3, 2)] {
+        let (mut server, mut all) = clients(shards, seed, 200);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..202).map(|at| key_on(shards, 0, at)).collect();
+        let (stream, set) = (&keys[200][..], &keys[201][..]);
+        let far = key_on(shards, shards - 1, 203);
+        for (client, own) in all.iter_mut().zip(&keys) {
+            block(&mut server, client, &["XREAD", "BLOCK", "0", "STREAMS", stream, own, "9", "9"]);
+        }
+        let union = ["SUNIONSTORE", set, &far, set];
+        exec(&mut server, &mut pusher, &[&union, &["XADD", stream, "1-1", "f", "v"]]);
+        assert!(all.iter_mut().all(|client| client.try_read().is_none()));
+        exec(&mut server, &mut pusher, &[&union, &["XADD", stream, "10-1", "f", "v"]]);
+        for client in &mut all {
+            assert!(matches!(client.read(&mut server), Value::Array(_)));
+        }
+        server.check();
+    }
+}
+
 #[test]
 fn a_batch_wakes_between_its_commands() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3)] {
