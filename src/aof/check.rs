@@ -198,7 +198,7 @@ impl Check<'_> {
                 })?
                 .is_some()
             {}
-            Ok(reader.offset() + CHECKSUM_BYTES)
+            Ok(reader.offset())
         });
         match read {
             Ok(end) => {
@@ -322,9 +322,6 @@ impl Check<'_> {
         }
     }
 }
-
-/// Bytes of the checksum behind a snapshot.
-const CHECKSUM_BYTES: u64 = 8;
 
 fn is_snapshot(head: &[u8]) -> bool {
     head.len() >= 8 && (head.starts_with(b"REDIS") || head.starts_with(b"VALKEY"))

@@ -259,16 +259,26 @@ fn run_shards(
         supervisor.tell("STATUS=Ready to accept connections\n", &process.log);
         supervisor.tell("READY=1\n", &process.log);
     }
-    if let Err(fault) = &loaded {
-        fault.lines.iter().for_each(|line| process.log.warning(line));
+    if loaded.is_err() {
         process.stop(Shutdown::Failure);
         mesh.ring_all();
     }
     let result = wait_for(threads, process, &mesh);
-    let failed = |_| "The data could not be loaded".to_owned();
-    let result = result.and(loaded.map_err(failed).map(end_writer));
+    let result = match loaded {
+        Ok(writer) => result.map(|()| end_writer(writer)),
+        Err(fault) => Err(tell(fault, result, process)),
+    };
     farewell(process, config, result.is_ok());
     result
+}
+
+/// Logs why the data cannot be loaded, all but the last line, which it returns. A shard that has
+/// failed is the cause, and comes first.
+fn tell(fault: LoadFault, shards: Result<(), String>, process: &Process) -> String {
+    let mut lines: Vec<String> = shards.err().into_iter().chain(fault.lines).collect();
+    let last = lines.pop().unwrap_or_default();
+    lines.iter().for_each(|line| process.log.warning(line));
+    last
 }
 
 /// Starts the threads of the offload pool, on separate cores if the settings say so.
