@@ -132,10 +132,10 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let result = run_shards(&process, &config, &cores, seeds, supervisor);
     control.stop();
-    if let Err(why) = &result {
-        process.log.warning(why);
-    }
     pid_file.remove(&process);
+    if let Err(why) = &result {
+        why.lines().for_each(|line| process.log.warning(line));
+    }
     result
 }
 
@@ -266,19 +266,17 @@ fn run_shards(
     let result = wait_for(threads, process, &mesh);
     let result = match loaded {
         Ok(writer) => result.map(|()| end_writer(writer)),
-        Err(fault) => Err(tell(fault, result, process)),
+        Err(fault) => Err(described(fault, result)),
     };
     farewell(process, config, result.is_ok());
     result
 }
 
-/// Logs why the data cannot be loaded, all but the last line, which it returns. A shard that has
-/// failed is the cause, and comes first.
-fn tell(fault: LoadFault, shards: Result<(), String>, process: &Process) -> String {
-    let mut lines: Vec<String> = shards.err().into_iter().chain(fault.lines).collect();
-    let last = lines.pop().unwrap_or_default();
-    lines.iter().for_each(|line| process.log.warning(line));
-    last
+/// Returns why the data cannot be loaded, as lines for the log. A shard that has failed is the
+/// cause, and comes first.
+fn described(fault: LoadFault, shards: Result<(), String>) -> String {
+    let lines: Vec<String> = shards.err().into_iter().chain(fault.lines).collect();
+    lines.join("\n")
 }
 
 /// Starts the threads of the offload pool, on separate cores if the settings say so.
