@@ -7,7 +7,7 @@ use crate::base::system::error_text;
 use crate::config::Config;
 use crate::exec::Process;
 use crate::rdb::{Kept, Preamble};
-use crate::snapshot::{Snapshot, SnapshotReader, VALKEY_VERSION};
+use crate::snapshot::{NextPiece, Snapshot, SnapshotReader, VALKEY_VERSION};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -63,8 +63,12 @@ fn empty_snapshot(process: &Process, has_checksum: bool) -> Vec<u8> {
         kept: &kept,
     };
     let snapshot = Arc::new(Snapshot::new(&preamble, &[], has_checksum));
-    let mut reader = SnapshotReader::new(snapshot);
-    std::iter::from_fn(|| reader.next_piece(PIECE_BYTES)).flatten().collect()
+    let mut reader = SnapshotReader::new(snapshot, None);
+    let mut bytes = Vec::new();
+    while let NextPiece::Piece(piece) = reader.next_piece(PIECE_BYTES) {
+        bytes.extend_from_slice(&piece);
+    }
+    bytes
 }
 
 /// Returns a base without keys, in the form of commands.

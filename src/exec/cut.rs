@@ -42,14 +42,22 @@ pub trait LaterValue: Debug + Send {
     fn encode(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) -> u32;
 }
 
+/// What precedes the keys of a file, encoded.
+#[derive(Clone, Debug, Default)]
+pub struct FileHead {
+    /// The auxiliary fields.
+    pub facts: Vec<u8>,
+    /// The function libraries.
+    pub functions: Vec<u8>,
+}
+
 /// Takes the pieces of a cut. No call blocks.
 pub trait CutSink: Debug + Send + Sync {
     /// Records that one more partition has begun its cut. Returns whether it is the last one.
     fn join(&self) -> bool;
 
-    /// Sets what precedes the pieces: the file's auxiliary fields and functions. The last
-    /// partition calls it.
-    fn set_head(&self, head: Vec<u8>);
+    /// Sets what precedes the pieces. The last partition calls it.
+    fn set_head(&self, head: FileHead);
 
     /// Returns whether the file is the base of an append-only file.
     fn is_aof_base(&self) -> bool;

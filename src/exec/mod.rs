@@ -52,7 +52,7 @@ pub use context::{
     BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
     expire_word,
 };
-pub use cut::{CutOrder, CutPiece, CutSink, LaterValue};
+pub use cut::{CutOrder, CutPiece, CutSink, FileHead, LaterValue};
 pub use debug::{DebugAsk, DebugMerge};
 pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};

@@ -25,6 +25,8 @@ pub enum SnapshotKind {
     Save,
     /// The base of the append-only file.
     AofBase,
+    /// The snapshot for replicas.
+    Replicas,
 }
 
 /// What any thread may read and ask of a file that is being written.

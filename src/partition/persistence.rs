@@ -4,7 +4,7 @@ use super::leaving::Leaving;
 use super::partition::Partition;
 use crate::base::slot::slot_of;
 use crate::commands::restore_functions;
-use crate::exec::Reload;
+use crate::exec::{FileHead, Reload};
 use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
 use crate::rdb::{Encoder, Kept, Limits, Part, Preamble, Reading};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 impl Partition {
     /// Returns what precedes the keys of a file: its auxiliary fields and functions.
-    pub fn file_head(&self, is_aof_base: bool) -> Vec<u8> {
+    pub fn file_head(&self, is_aof_base: bool) -> FileHead {
         let process = &self.env.process;
         let mut kept = process.persistence().kept.clone();
         kept.functions = process.functions.texts();
@@ -32,8 +32,9 @@ impl Partition {
             is_aof_base,
             kept: &kept,
         };
-        let mut head = Vec::new();
-        Encoder::new(&mut head, false).preamble(&preamble);
+        let mut head = FileHead::default();
+        Encoder::new(&mut head.facts, false).facts(&preamble);
+        Encoder::new(&mut head.functions, false).functions(&kept);
         head
     }
 

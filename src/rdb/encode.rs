@@ -128,19 +128,34 @@ impl<'a> Encoder<'a> {
 
     /// Writes everything between the magic and the first body.
     pub fn preamble(&mut self, preamble: &Preamble<'_>) {
+        self.facts(preamble);
+        self.functions(preamble.kept);
+    }
+
+    /// Writes the auxiliary fields.
+    pub fn facts(&mut self, preamble: &Preamble<'_>) {
         let bits = i64::from(usize::BITS);
         self.aux(b"valkey-ver", preamble.valkey_version.as_bytes());
         self.aux_integer(b"redis-bits", bits);
         self.aux_integer(b"ctime", preamble.written_s as i64);
         self.aux_integer(b"used-mem", preamble.used_memory_bytes as i64);
         if let Some(origin) = &preamble.origin {
-            self.aux_integer(b"repl-stream-db", i64::from(origin.db));
-            self.aux(b"repl-id", origin.replid.as_bytes());
-            self.aux_integer(b"repl-offset", origin.offset as i64);
+            self.origin(origin);
         }
         self.aux_integer(b"aof-base", preamble.is_aof_base.into());
         preamble.kept.facts.iter().for_each(|(name, value)| self.aux(name, value));
-        preamble.kept.functions.iter().for_each(|code| self.function(code));
+    }
+
+    /// Writes the function libraries.
+    pub fn functions(&mut self, kept: &Kept) {
+        kept.functions.iter().for_each(|code| self.function(code));
+    }
+
+    /// Writes the auxiliary fields of a position in the feed.
+    pub fn origin(&mut self, origin: &Origin<'_>) {
+        self.aux_integer(b"repl-stream-db", i64::from(origin.db));
+        self.aux(b"repl-id", origin.replid.as_bytes());
+        self.aux_integer(b"repl-offset", origin.offset as i64);
     }
 
     /// Writes an auxiliary field.

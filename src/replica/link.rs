@@ -12,6 +12,7 @@
 //!      a newline   +FULLRESYNC, $length
 //!
 //!    Sending --next: the last byte, and the replica wants no feed--> Done
+//!    Sending --next: the snapshot cannot be read--> Lost
 //! ```
 //!
 //! | state     | holds                                                                    |
@@ -26,7 +27,7 @@
 
 use crate::config::OutputLimit;
 use crate::exec::{ReplicaLine, ReplicaState, Session};
-use crate::snapshot::{Snapshot, SnapshotReader};
+use crate::snapshot::{Bell, NextPiece, Snapshot, SnapshotReader};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -108,8 +109,9 @@ impl Link {
         *held = Some(offset);
     }
 
-    /// Starts to send the snapshot that the replica waits for.
-    pub fn begin(&mut self, snapshot: Arc<Snapshot>, now: Now) {
+    /// Starts to send the snapshot that the replica waits for. A thread reads it, and rings the
+    /// bell when [`Link::is_fed`] becomes true; without a bell the caller's thread reads it.
+    pub fn begin(&mut self, snapshot: Arc<Snapshot>, bell: Option<Bell>, now: Now) {
         assert!(matches!(self.state, State::Waiting { .. }), "{self:?} does not wait");
         let (replid, offset) = snapshot.origin().expect("a snapshot for a replica has an offset");
         if !self.is_old {
@@ -118,7 +120,7 @@ impl Link {
         }
         self.ahead.extend_from_slice(format!("${}\r\n", snapshot.len()).as_bytes());
         self.progress_ms = now.monotonic_ms;
-        self.state = State::Sending(SnapshotReader::new(snapshot));
+        self.state = State::Sending(SnapshotReader::new(snapshot, bell));
     }
 
     /// Queues a newline for a replica that waits, to show that the link is alive; at most one per
@@ -153,10 +155,17 @@ impl Link {
             return Some(std::mem::replace(&mut self.ahead, rest).into());
         }
         if let State::Sending(reader) = &mut self.state {
-            let piece = reader.next_piece(bytes_max);
-            if piece.is_some() {
-                self.progress_ms = now.monotonic_ms;
-                return piece;
+            match reader.next_piece(bytes_max) {
+                NextPiece::Piece(piece) => {
+                    self.progress_ms = now.monotonic_ms;
+                    return Some(piece);
+                }
+                NextPiece::Later => return None,
+                NextPiece::Failed(_) => {
+                    self.state = State::Lost;
+                    return None;
+                }
+                NextPiece::End => {}
             }
             let (_, offset) =
                 reader.snapshot().origin().expect("a snapshot for a replica has an offset");
@@ -201,6 +210,28 @@ impl Link {
         matches!(self.state, State::Waiting { held: None })
     }
 
+    /// Returns whether [`Link::next`] has bytes after it has waited for the thread that reads.
+    pub fn is_fed(&self) -> bool {
+        matches!(&self.state, State::Sending(reader) if reader.is_fed())
+    }
+
+    /// Returns whether the replica waits for the snapshot of this offset.
+    pub fn waits_for(&self, offset: u64) -> bool {
+        matches!(self.state, State::Waiting { held: Some(held) } if held == offset)
+    }
+
+    /// Makes the replica wait for another snapshot, because the one that was made is given up.
+    pub fn wait_again(&mut self) {
+        if let State::Waiting { held } = &mut self.state {
+            *held = None;
+        }
+    }
+
+    /// Returns whether the replica waits for a snapshot, or for its end.
+    pub fn is_waiting_or_held(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
     /// Returns whether a snapshot is being sent.
     pub fn is_sending(&self) -> bool {
         matches!(self.state, State::Sending(_))
@@ -211,8 +242,8 @@ impl Link {
         matches!(self.state, State::Done) && self.ahead.is_empty()
     }
 
-    /// Returns whether the connection must close at once, because the backlog no longer has the
-    /// next byte.
+    /// Returns whether the connection must close at once, because the next byte is not
+    /// available.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
     }
@@ -348,7 +379,7 @@ mod tests {
             assert_eq!(link.line(&session).state, ReplicaState::Waiting);
             link.hold(5);
             assert!(!link.is_waiting());
-            link.begin(snapshot.clone(), now(0));
+            link.begin(snapshot.clone(), None, now(0));
             assert_eq!(link.line(&session).state, ReplicaState::Sending);
             assert_eq!(link.held_offset(), Some(5));
             let given = drain(&mut link, room, b"01234feed", 0);
@@ -371,7 +402,7 @@ mod tests {
         let mut session = session();
         session.replica.is_old = true;
         let mut link = Link::new(&session, now(0));
-        link.begin(snapshot, now(0));
+        link.begin(snapshot, None, now(0));
         let given = drain(&mut link, 1_000, b"feed", 0);
         let (line, _, feed) = split(&given);
         assert_eq!((line, feed), (&b""[..], &b"feed"[..]));
@@ -385,7 +416,7 @@ mod tests {
         let mut session = session();
         session.replica.is_snapshot_only = true;
         let mut link = Link::new(&session, now(0));
-        link.begin(snapshot, now(0));
+        link.begin(snapshot, None, now(0));
         assert_eq!(link.held_offset(), None);
         let given = drain(&mut link, 1_000, b"feed", 0);
         let (_, file, feed) = split(&given);
@@ -419,7 +450,7 @@ mod tests {
         link.tick(now(5_000));
         link.tick(now(6_000));
         let (mut slices, _) = slices();
-        link.begin(Arc::new(snapshot(&mut slices, "id", 0)), now(6_000));
+        link.begin(Arc::new(snapshot(&mut slices, "id", 0)), None, now(6_000));
         link.tick(now(9_000));
         let given = drain(&mut link, 1_000, b"", 0);
         assert!(given.starts_with(b"\n+FULLRESYNC id 0\r\n$"));
@@ -431,7 +462,7 @@ mod tests {
         let mut link = Link::new(&session, now(0));
         assert_eq!(link.timed_out(&session, now(1 << 40), 60), None);
         let (mut slices, _) = slices();
-        link.begin(Arc::new(snapshot(&mut slices, "id", 0)), now(1_000));
+        link.begin(Arc::new(snapshot(&mut slices, "id", 0)), None, now(1_000));
         assert_eq!(link.timed_out(&session, now(61_000), 60), None);
         assert_eq!(link.timed_out(&session, now(61_001), 60), Some("full sync"));
         let mut link = Link::resume(&session, "id", 0, now(0));

@@ -38,6 +38,10 @@ pub(super) fn open_file(config: &Config) -> Result<Option<File>, String> {
 /// is dropped.
 pub(super) type KeySink = Vec<SyncSender<Batch>>;
 
+/// The beginnings of errors about files that are not damaged.
+const REFUSALS: [&str; 4] =
+    ["Can't handle ", "Error reading the RDB file", "Unknown type or opcode", "Wrong signature"];
+
 /// Why the data cannot be loaded, as lines for the log.
 #[derive(Debug)]
 pub(super) struct LoadFault {
@@ -50,13 +54,15 @@ impl LoadFault {
         LoadFault { lines: vec![line] }
     }
 
-    /// Creates the fault of a snapshot that is loaded alone.
+    /// Creates the fault of a snapshot that is loaded alone. As in the reference server, the last
+    /// line tells a file that this server refuses from one that is damaged.
     fn of_snapshot(why: String) -> LoadFault {
-        let ends = [
-            "Terminating server after rdb file reading failure.",
-            "Fatal error loading the DB, check server logs. Exiting.",
-        ];
-        LoadFault { lines: [why].into_iter().chain(ends.map(str::to_owned)).collect() }
+        let is_refused = REFUSALS.iter().any(|refusal| why.starts_with(refusal));
+        let end = match is_refused {
+            true => "Fatal error loading the DB, check server logs. Exiting.",
+            false => "Terminating server after rdb file reading failure.",
+        };
+        LoadFault { lines: vec![why, end.to_owned()] }
     }
 }
 
@@ -113,9 +119,6 @@ pub(super) fn log_loaded(process: &Process) {
     ));
 }
 
-/// Bytes behind the last part of a snapshot: its checksum.
-const FOOTER_BYTES: u64 = 8;
-
 /// Sends the keys of a file to the shards. Returns the offset of the snapshot's end in the file.
 pub(super) fn send_keys(
     process: &Process,
@@ -168,7 +171,7 @@ pub(super) fn send_keys(
     for (shard, batch) in shards.iter().zip(batches) {
         shard.send(batch).map_err(is_gone)?;
     }
-    let end = reader.offset() + FOOTER_BYTES;
+    let end = reader.offset();
     let functions = std::mem::take(&mut kept.functions);
     restore_functions(process, &functions, RestorePolicy::Append)
         .map_err(|error| format!("Failed to load function libraries: {}", error.text()))?;

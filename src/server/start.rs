@@ -128,10 +128,10 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let result = run_shards(&process, &config, &cores, seeds, supervisor);
     control.stop();
-    if let Err(why) = &result {
-        process.log.warning(why);
-    }
     pid_file.remove(&process);
+    if let Err(why) = &result {
+        why.lines().for_each(|line| process.log.warning(line));
+    }
     result
 }
 
@@ -258,16 +258,24 @@ fn run_shards(
         supervisor.tell("STATUS=Ready to accept connections\n", &process.log);
         supervisor.tell("READY=1\n", &process.log);
     }
-    if let Err(fault) = &loaded {
-        fault.lines.iter().for_each(|line| process.log.warning(line));
+    if loaded.is_err() {
         process.stop(Shutdown::Failure);
         mesh.ring_all();
     }
     let result = wait_for(threads, process, &mesh);
-    let failed = |_| "The data could not be loaded".to_owned();
-    let result = result.and(loaded.map_err(failed).map(end_writer));
+    let result = match loaded {
+        Ok(writer) => result.map(|()| end_writer(writer)),
+        Err(fault) => Err(described(fault, result)),
+    };
     farewell(process, config, result.is_ok());
     result
+}
+
+/// Returns why the data cannot be loaded, as lines for the log. A shard that has failed is the
+/// cause, and comes first.
+fn described(fault: LoadFault, shards: Result<(), String>) -> String {
+    let lines: Vec<String> = shards.err().into_iter().chain(fault.lines).collect();
+    lines.join("\n")
 }
 
 /// Starts the threads of the offload pool, on separate cores if the settings say so.

@@ -10,12 +10,13 @@
 //!
 //! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
 
+use super::image::FileBody;
 use super::limits::{CHANGED_BYTES_MIN, CHANGED_SHARE, QUEUE_BYTES_MAX, SYNC_BYTES};
 use super::share::{LENT_CHANGING_MAX, LENT_MAX};
 use crate::base::system::{await_writeback, begin_writeback, error_text};
 use crate::base::thread::{keep_to, lower_priority, parse_cores, process_cores};
 use crate::base::{alloc, crash};
-use crate::exec::{CutPiece, CutSink, SnapshotProgress};
+use crate::exec::{CutPiece, CutSink, FileHead, SnapshotProgress};
 use crate::rdb::{Checksum, END, Encoder, Lzf, MAGIC_BYTES, Unpacked, VERSION, pack_recorded};
 use crossbeam_queue::SegQueue;
 use std::fmt::{self, Debug, Formatter};
@@ -42,6 +43,9 @@ pub struct FileOrder {
     pub draft: String,
     /// The name of the complete file. An existing file is replaced.
     pub name: String,
+    /// Whether the file has no name and only a body without a head. It ends when nobody has it
+    /// open any more, and is not synced.
+    pub is_nameless: bool,
     /// Whether the file has a checksum.
     pub has_checksum: bool,
     /// The cores of the thread, as a list; empty: those of the process.
@@ -79,7 +83,9 @@ pub struct FileWriter {
     values: AtomicUsize,
     /// Number of partitions that have not begun their cuts.
     expected: AtomicUsize,
-    head: OnceLock<Vec<u8>>,
+    head: OnceLock<FileHead>,
+    /// The keys in a complete file without a name.
+    body: OnceLock<FileBody>,
     /// Whether a partition's walk pauses until there is room.
     is_awaited: AtomicBool,
     /// Whether all pieces are in the queue.
@@ -118,6 +124,7 @@ impl FileWriter {
             values: AtomicUsize::new(0),
             expected: AtomicUsize::new(partitions),
             head: OnceLock::new(),
+            body: OnceLock::new(),
             is_awaited: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             version: AtomicU32::new(VERSION),
@@ -178,6 +185,13 @@ impl FileWriter {
         let _ = fs::remove_file(self.draft());
     }
 
+    /// Returns what precedes the keys of a complete file without a name, its keys, and the oldest
+    /// version that supports them.
+    pub fn content(&self) -> Option<(&FileHead, FileBody, u32)> {
+        let body = self.body.get()?.clone();
+        Some((self.head.get()?, body, self.version.load(Ordering::Relaxed)))
+    }
+
     /// Returns how the file has ended; none while it is being written.
     pub fn outcome(&self) -> Option<&Written> {
         self.outcome.get()
@@ -218,7 +232,10 @@ impl FileWriter {
             return Err(why.clone());
         }
         let FileOrder { dir, draft, name, .. } = &self.order;
-        let opened = File::create(self.draft());
+        let opened = match self.order.is_nameless {
+            true => self.create_nameless(),
+            false => File::create(self.draft()),
+        };
         let file = opened.map_err(|error| {
             let (place, why) = (place(dir), error_text(&error));
             format!(
@@ -228,7 +245,7 @@ impl FileWriter {
         })?;
         let mut draft_file = Draft::new(file, &self.order);
         let filled = self.fill(&mut draft_file).and_then(|is_whole| {
-            if is_whole {
+            if is_whole && !self.order.is_nameless {
                 draft_file.end(self.version.load(Ordering::Relaxed))?;
             }
             Ok(is_whole)
@@ -239,6 +256,11 @@ impl FileWriter {
         })?;
         if !is_whole || self.is_abandoned() {
             return Ok(false);
+        }
+        if self.order.is_nameless {
+            let (file, len) = (Arc::new(draft_file.file), draft_file.len);
+            self.body.get_or_init(|| FileBody { file, from: MAGIC_BYTES as u64, end: len });
+            return Ok(true);
         }
         fs::rename(self.draft(), dir.join(name)).map_err(|error| {
             let (place, why) = (place(dir), error_text(&error));
@@ -254,6 +276,13 @@ impl FileWriter {
         Ok(true)
     }
 
+    /// Creates a file that is gone when it is closed, also after a crash.
+    fn create_nameless(&self) -> io::Result<File> {
+        let file = File::options().read(true).write(true).create_new(true).open(self.draft())?;
+        fs::remove_file(self.draft())?;
+        Ok(file)
+    }
+
     /// Writes all pieces. Returns false if the file was abandoned.
     fn fill(&self, file: &mut Draft) -> io::Result<bool> {
         loop {
@@ -267,7 +296,11 @@ impl FileWriter {
                 continue;
             };
             if file.len == 0 {
-                file.begin(head)?;
+                file.begin()?;
+                if !self.order.is_nameless {
+                    file.write(&head.facts)?;
+                    file.write(&head.functions)?;
+                }
             }
             match self.take() {
                 Some(piece) => self.write(file, piece)?,
@@ -350,7 +383,7 @@ impl CutSink for FileWriter {
         self.expected.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    fn set_head(&self, head: Vec<u8>) {
+    fn set_head(&self, head: FileHead) {
         self.head.get_or_init(|| head);
         self.wake();
     }
@@ -423,11 +456,11 @@ impl Draft {
         Draft { file, len: 0, sum, lzf, packed, unsynced, step: "rdbSaveRio" }
     }
 
-    /// Writes the head, behind room for the magic.
-    fn begin(&mut self, head: &[u8]) -> io::Result<()> {
+    /// Leaves room for the magic.
+    fn begin(&mut self) -> io::Result<()> {
         self.file.write_all(&[0; MAGIC_BYTES])?;
         self.len = MAGIC_BYTES as u64;
-        self.write(head)
+        Ok(())
     }
 
     /// Writes bytes with the strings at the recorded places compressed.
@@ -516,6 +549,7 @@ mod tests {
                 draft: "temp.rdb".to_string(),
                 name: "dump.rdb".to_string(),
                 has_checksum: true,
+                is_nameless: false,
                 cores: String::new(),
                 syncs_often: true,
                 is_aof_base: false,
@@ -563,7 +597,7 @@ mod tests {
                 writer.start().expect("a thread");
             }
             assert_eq!([writer.join(), writer.join()], [false, true]);
-            writer.set_head(Vec::new());
+            writer.set_head(FileHead::default());
             (0..9).for_each(|key| push(&writer, usize::from(key % 3), &[b'k', key]));
             writer.close(version);
             assert_eq!(wait(&writer), Written::Complete);
@@ -590,7 +624,7 @@ mod tests {
         assert!(writer.is_full(), "the thread has no head yet");
         (0..6).for_each(|_| push());
         assert!(writer.is_overfull());
-        writer.set_head(Vec::new());
+        writer.set_head(FileHead::default());
         while writer.is_full() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -605,7 +639,7 @@ mod tests {
         fs::write(folder.0.join("dump.rdb"), b"old").expect("a file");
         let (abandoned, progress) = writer(FileOrder { key_delay_us: 1 << 40, ..folder.order() });
         abandoned.start().expect("a thread");
-        abandoned.set_head(Vec::new());
+        abandoned.set_head(FileHead::default());
         push(&abandoned, 0, b"k");
         while folder.names().len() < 2 {
             thread::sleep(Duration::from_millis(1));
@@ -613,7 +647,7 @@ mod tests {
         progress.abandon();
         assert_eq!(wait(&abandoned), Written::Abandoned);
         let (failed, progress) = writer(FileOrder { dir: folder.0.join("none"), ..folder.order() });
-        failed.set_head(Vec::new());
+        failed.set_head(FileHead::default());
         failed.close(VERSION);
         let Written::Failed(why) = wait(&failed) else { panic!("the folder does not exist") };
         let expected = "Failed opening the temp RDB file temp.rdb (in server root dir unknown) \

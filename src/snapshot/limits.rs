@@ -16,3 +16,9 @@ pub const CHANGED_SHARE: usize = 16;
 /// Bytes after which the kernel is told to write a file with `rdb-save-incremental-fsync` to the
 /// disk. It has at most about twice as many to write, so the last sync is short.
 pub const SYNC_BYTES: u64 = 4 << 20;
+
+/// Bytes that are read at once from the file that replicas receive.
+pub const SEND_PIECE_BYTES: u64 = 256 << 10;
+
+/// Pieces of this file that wait for one replica: about as much as a socket takes in a turn.
+pub const SEND_PIECES_MAX: usize = 4;

@@ -245,7 +245,7 @@ pub struct FileReader<R> {
     has_checksum: bool,
     version: u32,
     decoder: Decoder<'static>,
-    /// Number of bytes of the file that were consumed.
+    /// Number of bytes of the file that were consumed, at the end with the checksum.
     offset: u64,
     /// The checksum at the end of the file, once it was read.
     end_sum: Option<u64>,
@@ -310,7 +310,7 @@ impl<R: Read> FileReader<R> {
         self.end_sum
     }
 
-    /// Returns the number of bytes of the file that were consumed.
+    /// Returns the number of bytes of the file that were consumed, at the end with the checksum.
     pub fn offset(&self) -> u64 {
         self.offset
     }

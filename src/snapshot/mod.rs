@@ -11,7 +11,7 @@ mod share;
 pub use disk::{FileOrder, FileWriter, Written};
 #[cfg(test)]
 pub(crate) use image::tests as testing;
-pub use image::{Snapshot, SnapshotReader};
+pub use image::{Bell, FileBody, NextPiece, Snapshot, SnapshotReader};
 pub use load::{Batch, FileReader, LoadRules, Loaded, Trust, keep_fact, load_batch, load_body};
 pub use share::{Lent, Share, ShareWriter, save_slice};
 

@@ -70,19 +70,27 @@ fn saved_keys_are_loaded_at_the_next_start() {
 #[test]
 fn a_file_that_cannot_be_loaded_stops_the_start() {
     let setup = Setup { shards: 2, driver: "epoll" };
-    let cases: [(&[u8], &str); 5] = [
-        (b"REDIS0009\xfe\x00\x00\x01k", "Unexpected EOF reading RDB file"),
-        (b"RODIS0009\xff", "Wrong signature trying to load DB from file: RODIS0009"),
-        (b"REDIS0099\xff", "Can't handle RDB format version 99"),
-        (b"REDIS0009\x00\x01k\x01v\xff\x01\0\0\0\0\0\0\0", "Wrong RDB checksum expected"),
-        (b"REDIS0009\x02\x01k\x02\x01a\x01a\xff\0\0\0\0\0\0\0\0", "Duplicate elements detected"),
+    let damaged = "Terminating server after rdb file reading failure.";
+    let refused = "Fatal error loading the DB, check server logs. Exiting.";
+    let cases: [(&[u8], &str, &str); 6] = [
+        (b"REDIS0009\xfe\x00\x00\x01k", "Unexpected EOF reading RDB file", damaged),
+        (b"RODIS0009\xff", "Wrong signature trying to load DB from file: RODIS0009", refused),
+        (b"REDIS0099\xff", "Can't handle RDB format version 99", refused),
+        (b"VALKEY080\x96\x01k\x01v\xff", "Unknown type or opcode when loading DB", refused),
+        (b"REDIS0009\x00\x01k\x01v\xff\x01\0\0\0\0\0\0\0", "Wrong RDB checksum expected", damaged),
+        (
+            b"REDIS0009\x02\x01k\x02\x01a\x01a\xff\0\0\0\0\0\0\0\0",
+            "Duplicate elements detected",
+            damaged,
+        ),
     ];
-    for (file, why) in cases {
+    for (file, why, last) in cases {
         let mut server = launch_on(setup, file);
         assert!(wait_for(|| server.is_over()), "{why}: {}", server.log());
         assert_eq!(server.child.wait().expect("the child can be waited for").code(), Some(1));
         assert!(server.logged(why), "{why}: {}", server.log());
-        assert!(server.logged("Fatal error loading the DB"), "{}", server.log());
+        let log = server.log();
+        assert!(log.trim_end().ends_with(last), "{why}: {log}");
     }
 }
 
@@ -117,17 +125,17 @@ fn wait_for_save(wire: &mut Wire) {
 fn writer_has_all_cores(process: u32) {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
     let read = |folder: &std::path::Path, name| std::fs::read_to_string(folder.join(name));
-    let is_writer = |task: &std::path::PathBuf| {
-        read(task, "comm").is_ok_and(|name| name.trim_end() == "snapshot")
-    };
-    let mut tasks = tasks.map(|task| task.expect("a thread").path());
-    let writer = tasks.find(is_writer).expect("a thread writes the file");
+    let is_writer =
+        |task: &std::path::Path| read(task, "comm").is_ok_and(|name| name.trim_end() == "snapshot");
+    let tasks: Vec<_> = tasks.map(|task| task.expect("a thread").path()).collect();
+    let writer = tasks.iter().find(|task| is_writer(task)).expect("a thread writes the file");
     let cores = |folder: &std::path::Path| {
         let status = read(folder, "status").expect("the thread lives");
         let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list"));
         line.expect("the kernel knows it").to_string()
     };
-    assert_eq!(cores(&writer), cores(format!("/proc/{process}").as_ref()));
+    let all = cores(format!("/proc/{process}").as_ref());
+    assert!(wait_for(|| cores(writer) == all), "{all}");
 }
 
 const UNDER_WAY: &str = "-ERR Background save already in progress";
@@ -274,9 +282,9 @@ fn a_shutdown_gives_up_a_save_in_the_background() {
 }
 
 /// Runs the check of a file. Returns its exit code and its output.
-fn check(path: &std::path::Path) -> (Option<i32>, String) {
+fn check(tool: &str, path: &std::path::Path) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_annulet"));
-    let output = command.arg("check-rdb").arg(path).output().expect("the binary runs");
+    let output = command.arg(tool).arg(path).output().expect("the binary runs");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -287,14 +295,14 @@ fn files_are_checked() {
     fill(&mut wire);
     assert_eq!(wire.ask(&["SAVE"]), "+OK");
     let path = server.folder.join("dump.rdb");
-    let (code, text) = check(&path);
+    let (code, text) = check("check-rdb", &path);
     assert_eq!(code, Some(0), "{text}");
     for line in ["Checksum OK", "\\o/ RDB looks OK! \\o/", "[info] 506 keys read"] {
         assert!(text.contains(line), "{line}: {text}");
     }
     let file = std::fs::read(&path).expect("a file");
     std::fs::write(&path, &file[..file.len() / 2]).expect("a file");
-    let (code, text) = check(&path);
+    let (code, text) = check("check-rdb", &path);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("--- RDB ERROR DETECTED ---"), "{text}");
 }
@@ -326,5 +334,37 @@ fn a_folder_that_vanishes_and_a_client_that_leaves_do_no_harm() {
         }
         assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "ok");
         assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest);
+    }
+}
+
+#[test]
+fn commands_may_follow_a_snapshot_in_one_file() {
+    for setup in setups() {
+        let mut server = Server::start(setup, &DEBUG);
+        let mut wire = Wire::connect(server.port);
+        fill(&mut wire);
+        assert_eq!(wire.ask(&["SAVE"]), "+OK");
+        wire.ask(&["SET", "later", "v"]);
+        let digest = wire.ask(&["DEBUG", "DIGEST"]);
+        wire.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(wait_for(|| server.is_over()));
+        // The layout of Redis before 7.0.
+        let mut file = std::fs::read(server.folder.join("dump.rdb")).expect("a file");
+        file.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$5\r\nlater\r\n$1\r\nv\r\n");
+        let path = server.folder.join("appendonly.aof");
+        std::fs::write(&path, &file).expect("a file");
+        let (code, text) = check("check-aof", &path);
+        assert_eq!(code, Some(0), "{text}");
+        let arguments = [&DEBUG[..], &["--appendonly", "yes"]].concat();
+        let folder = server.folder.clone();
+        let mut again = Server::launch_in(folder, setup, free_port(), &arguments, Stdio::null());
+        assert!(wait_for(|| again.logged("Ready to accept connections") || again.is_over()));
+        let mut wire = Wire::connect(again.port);
+        assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest, "{}", again.log());
+        wire.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(wait_for(|| again.is_over()));
+        let manifest = again.folder.join("appendonlydir/appendonly.aof.manifest");
+        let (code, text) = check("check-aof", &manifest);
+        assert_eq!(code, Some(0), "{text}");
     }
 }

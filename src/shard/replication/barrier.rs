@@ -5,8 +5,8 @@
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
-use super::{Barrier, CutGoal, Goal};
-use crate::exec::{AofOrder, CutOrder, LoadStep, Request};
+use super::{Barrier, Goal};
+use crate::exec::{AofOrder, LoadStep, Request};
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 
@@ -17,11 +17,8 @@ impl Shard {
         let number = BarrierId(self.barriers.next);
         let id = ((self.env.me as u64) << 32) | u64::from(number.0);
         let request = match &goal {
-            Goal::FeedOn(_) => Request::FeedOn,
-            Goal::Cut(CutGoal::Links) => {
-                Request::Cut(CutOrder { mark: Some(id), sink: None, is_last: false })
-            }
-            Goal::Cut(CutGoal::File) => Request::Cut(self.cut_order(id)),
+            Goal::FeedOn => Request::FeedOn,
+            Goal::Cut => Request::Cut(self.cut_order(id)),
             Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
@@ -82,7 +79,7 @@ impl Shard {
             let number = BarrierId(mark.id as u32);
             if let Some(barrier) = self.barriers.under_way.get_mut(&number) {
                 barrier.offset = Some(mark.offset);
-                if matches!(barrier.goal, Goal::Cut(CutGoal::File)) {
+                if matches!(barrier.goal, Goal::Cut) {
                     self.note_mark(mark.offset);
                 }
             }
@@ -103,8 +100,8 @@ impl Shard {
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let has_mark = match barrier.goal {
-            Goal::Cut(CutGoal::Links) | Goal::LastMark(_) => true,
-            Goal::Cut(CutGoal::File) => self.has_marked_file(),
+            Goal::LastMark(_) => true,
+            Goal::Cut => self.has_marked_file(),
             // While no journal is on, there is no mark, and the next snapshot has all writes.
             Goal::Acks | Goal::LoadAof { .. } => barrier.bodies.iter().any(|body| !body.is_empty()),
             _ => false,
@@ -113,9 +110,9 @@ impl Shard {
             return;
         }
         match barrier.goal {
-            Goal::FeedOn(cut) => {
+            Goal::FeedOn => {
                 self.barriers.under_way.remove(&number);
-                self.post_barrier(Goal::Cut(cut));
+                self.post_barrier(Goal::Cut);
             }
             // The next tick looks again.
             Goal::FeedOff { .. } if !self.replication.feed.is_drained() => {}
@@ -123,12 +120,9 @@ impl Shard {
                 self.barriers.under_way.remove(&number);
                 self.end_feed(readers);
             }
-            Goal::Cut(cut) => {
+            Goal::Cut => {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");
-                match cut {
-                    CutGoal::Links => self.begin_links(barrier),
-                    CutGoal::File => self.end_file_cut(barrier),
-                }
+                self.end_file_cut(barrier);
             }
             Goal::Pause { waiter, is_settled } => {
                 self.barriers.under_way.remove(&number);

@@ -3,7 +3,7 @@
 use crate::exec::BacklogFacts;
 use crate::feed::Merged;
 use crate::mesh::Envelope;
-use crate::shard::replication::{CutGoal, Goal};
+use crate::shard::replication::Goal;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -95,7 +95,7 @@ impl Shard {
         let reading = || {
             all.clone().filter(|it| match it.goal {
                 Goal::Acks => false,
-                Goal::Cut(CutGoal::File) => is_marked,
+                Goal::Cut => is_marked,
                 _ => true,
             })
         };

@@ -22,8 +22,8 @@
 //! A job without a mark needs no feed. One that `is_last` makes the partitions begin no unit behind
 //! the cut, until a barrier has them go on ([`Request::Stay`]).
 
-use super::{Barrier, CutGoal, FileEnd, FileGoal, FileJob, FilePhase, Goal};
-use crate::exec::{CutOrder, CutSink, SnapshotUnderWay};
+use super::{Barrier, FileEnd, FileGoal, FileJob, FilePhase, Goal};
+use crate::exec::{CutOrder, CutSink, SnapshotKind, SnapshotUnderWay};
 use crate::rdb::VERSION;
 use crate::shard::state::Shard;
 use crate::snapshot::{FileOrder, FileWriter, Share, Written};
@@ -43,6 +43,7 @@ impl Shard {
             dir: config.dir.clone(),
             draft: format!("temp-{}.rdb", std::process::id()),
             name: config.dbfilename.clone(),
+            is_nameless: false,
             has_checksum: config.rdbchecksum,
             cores: config.bgsave_cpulist.clone(),
             syncs_often: config.rdb_save_incremental_fsync,
@@ -78,9 +79,13 @@ impl Shard {
     }
 
     /// Has the save in the background given up, also while it waits, and the save after FLUSHALL.
-    pub(super) fn abandon_saves(&mut self) {
+    /// If the process stops, also the file for replicas.
+    pub(super) fn abandon_saves(&mut self, stops: bool) {
         let facts = self.env.process.persistence();
-        let under_way = facts.under_way.iter().filter(|it| it.is_replaceable);
+        let is_for_nobody = |it: &&SnapshotUnderWay| {
+            it.is_replaceable || (stops && it.kind == SnapshotKind::Replicas)
+        };
+        let under_way = facts.under_way.iter().filter(is_for_nobody);
         under_way.chain(&facts.background).for_each(|it| it.progress.abandon());
         drop(facts);
         self.port.mesh().ring_all();
@@ -162,9 +167,9 @@ impl Shard {
         if has_mark {
             let feed = &self.replication.feed;
             feed.begin_reading(self.env.me, feed.end_offset());
-            self.post_barrier(Goal::FeedOn(CutGoal::File));
+            self.post_barrier(Goal::FeedOn);
         } else {
-            self.post_barrier(Goal::Cut(CutGoal::File));
+            self.post_barrier(Goal::Cut);
         }
         true
     }
@@ -229,15 +234,20 @@ impl Shard {
             let is_own = claim.is_some_and(|it| Arc::ptr_eq(&it.progress, &job.progress));
             assert!(is_own, "a file that has begun was claimed");
         }
-        self.end_file(job.goal, end, &job.progress);
+        if matches!(job.goal, FileGoal::Links) {
+            self.end_links_file(&job.phase, end);
+        } else {
+            self.end_file(job.goal, end, &job.progress);
+        }
         // Another shard may wait to have a file written.
         self.port.mesh().ring_all();
     }
 
     /// Takes the position of a file's cut in the stream.
-    pub(super) fn note_mark(&mut self, _offset: u64) {
+    pub(super) fn note_mark(&mut self, offset: u64) {
         let Some(job) = self.replication.files.front() else { return };
         match job.goal {
+            FileGoal::Links => self.hold_links(offset),
             FileGoal::Background
             | FileGoal::Rewrite
             | FileGoal::Flushed

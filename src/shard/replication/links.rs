@@ -3,14 +3,12 @@
 //! ```text
 //!   SYNC, PSYNC --the backlog has it------------------------------------> link streams
 //!        |
-//!        '--> FeedOn to all --> Snapshot to all, one unit --> bodies
-//!                                    |                           '--> link sends, then streams
-//!                                    '--> mark --merged--> offset --'
+//!        '--> FeedOn to all --> Cut to all, one unit --> a file --read by a thread per replica--.
+//!                                   '--> mark --merged--> offset       link sends, then streams
 //!   WAIT -------------------> Mark to all, one unit --merged--> offset --> GETACK --> acks, time
 //! ```
-//! Each partition begins a cut of its keys when the snapshot's part comes in its order, and encodes
-//! them in slices. The process makes one snapshot at a time, because a partition makes one cut at a
-//! time: another shard's replicas wait.
+//! The snapshot is a file without a name (`file_cut.rs`), so it takes little memory however slow a
+//! replica is. The process writes one file at a time: another shard's replicas wait.
 
 use super::OVER_LIMIT;
 use crate::exec::Facts;
@@ -92,11 +90,9 @@ impl Shard {
         if !self.replication.files.is_empty() {
             self.advance_files();
         }
-        if self.replication.feed.wants_cut(self.env.me) {
-            self.take_snapshot();
-        }
         self.check_acks();
         self.check_load();
+        self.feed_links();
         if self.has_new_stream() {
             self.replication.stream_seen = self.replication.feed.end_offset();
             for at in (0..self.replication.links.len()).rev() {
@@ -184,7 +180,6 @@ impl Shard {
             self.end_idle_feed();
             self.settle_ending();
         }
-        self.take_snapshot();
         let (now, timeout_s) = (self.link_now(), self.env.config.repl_timeout);
         for conn in self.replication.links.clone() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
@@ -228,6 +223,7 @@ impl Shard {
         self.replication.links.retain(|link| *link != conn);
         self.env.process.replication().remove(client);
         self.env.process.log.notice(&format!("Connection with replica {name} lost."));
+        self.drop_unwanted_file();
         self.note_needs();
     }
 }

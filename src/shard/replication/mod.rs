@@ -42,7 +42,7 @@ pub(super) struct Replication {
     /// Timestamp before which effects were durable when `unsent` was last served.
     durable_seen: u64,
     /// Files that the shard has written, the first one now: at most one that is being written, one
-    /// per client that waits for SAVE or DEBUG RELOAD, and one of the shutdown.
+    /// per client that waits for SAVE or DEBUG RELOAD, one for replicas, and one of the shutdown.
     files: VecDeque<FileJob>,
     /// Whether files are written by threads; otherwise by the shard, in tests.
     pub(super) has_threads: bool,
@@ -129,6 +129,8 @@ pub(in crate::shard) enum FileGoal {
     Stop { waiter: Option<ReplyAddress>, why: Shutdown, is_forced: bool },
     /// Replies to the client of DEBUG RELOAD.
     Reload(ReplyAddress),
+    /// Is sent to the replicas that wait.
+    Links,
 }
 
 impl FileGoal {
@@ -141,6 +143,7 @@ impl FileGoal {
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => SnapshotKind::Save,
             FileGoal::Rewrite => SnapshotKind::AofBase,
+            FileGoal::Links => SnapshotKind::Replicas,
         }
     }
 }
@@ -190,7 +193,6 @@ pub(in crate::shard) struct FileEnd {
     /// Changes that all shards had counted at the cut.
     changes: u64,
     /// The offset of the cut's mark in the stream, if it has one.
-    #[allow(dead_code)]
     offset: Option<u64>,
 }
 
@@ -236,9 +238,9 @@ pub(super) struct Barrier {
 #[derive(Debug)]
 pub(in crate::shard) enum Goal {
     /// All shards read the clock for the feed. The cut follows.
-    FeedOn(CutGoal),
-    /// A cut of all partitions.
-    Cut(CutGoal),
+    FeedOn,
+    /// A cut of all partitions, for the first file that the shard has written.
+    Cut,
     /// The feed had no readers for too long and is turned off. `readers` had attached until then.
     FeedOff { readers: u64 },
     /// The process stops without a save: all shards end their service.
@@ -255,13 +257,4 @@ pub(in crate::shard) enum Goal {
     Pause { waiter: ReplyAddress, is_settled: bool },
     /// The mark of WAITs: their replicas must acknowledge its offset.
     Acks,
-}
-
-/// What a cut is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum CutGoal {
-    /// The replicas that wait for a snapshot.
-    Links,
-    /// The first file that the shard has written.
-    File,
 }

@@ -164,7 +164,7 @@ impl Shard {
             facts.is_flush_unsaved = !self.env.config.save.is_empty();
             let is_unsaved = facts.is_flush_unsaved;
             drop(facts);
-            self.abandon_saves();
+            self.abandon_saves(false);
             if is_unsaved {
                 self.want_file(FileJob::new(FileGoal::Flushed, self.data_file()));
             }
@@ -212,7 +212,7 @@ impl Shard {
         if is_saving {
             self.env.process.log.warning("There is a child saving an .rdb. Killing it!");
         }
-        self.abandon_saves();
+        self.abandon_saves(true);
         self.env.process.log.notice("Saving the final RDB snapshot before exiting.");
         let job = FileJob::new(FileGoal::Stop { waiter, why, is_forced }, self.data_file());
         self.want_file(FileJob { is_last: true, ..job });
@@ -275,7 +275,7 @@ impl Shard {
                 Written::Failed(_) => log.warning("Background saving error"),
                 Written::Abandoned => log.warning("Background saving cancelled"),
             },
-            FileGoal::Flushed | FileGoal::Rewrite => {}
+            FileGoal::Flushed | FileGoal::Rewrite | FileGoal::Links => {}
             FileGoal::Save(waiter) => {
                 self.answer_saver(waiter, if is_saved { Ok(()) } else { Err("ERR") });
             }

@@ -1,8 +1,8 @@
 //! Written files are loaded again; files of other servers contain what their descriptions say;
 //! malformed files are rejected.
 
-use super::super::SnapshotReader;
 use super::super::testing::{slices, snapshot};
+use super::super::{NextPiece, SnapshotReader};
 use super::*;
 use crate::config::Config;
 use crate::keyspace::SliceOptions;
@@ -54,9 +54,9 @@ fn load(file: &[u8], due_before_ms: u64) -> Result<Loading, String> {
 }
 
 fn bytes_of(snapshot: Snapshot) -> Vec<u8> {
-    let mut reader = SnapshotReader::new(Arc::new(snapshot));
+    let mut reader = SnapshotReader::new(Arc::new(snapshot), None);
     let mut file = Vec::new();
-    while let Some(piece) = reader.next_piece(1 << 16) {
+    while let NextPiece::Piece(piece) = reader.next_piece(1 << 16) {
         file.extend_from_slice(&piece);
     }
     file
