@@ -17,7 +17,10 @@ pub mod limits;
 mod manifest;
 mod reader;
 mod rewrite;
+#[cfg(test)]
+mod simulated;
 mod start;
+mod storage;
 mod sync;
 mod writer;
 

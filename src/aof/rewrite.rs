@@ -13,7 +13,6 @@ use super::manifest::FileEntry;
 use super::writer::State;
 use crate::base::system::error_text;
 use crate::exec::AofMode;
-use std::fs;
 use std::path::PathBuf;
 
 impl State {
@@ -41,15 +40,17 @@ impl State {
             _ => folder.temp_incr_name(),
         };
         let file = folder.open_incr(name.as_bytes())?;
-        file.set_len(0).map_err(|error| error_text(&error))?;
-        if self.mode == AofMode::On {
-            folder.write_manifest(&next)?;
+        // An earlier attempt may have left commands in it.
+        let emptied = file.set_len(0).and_then(|()| file.sync());
+        emptied.map_err(|error| error_text(&error))?;
+        match self.mode {
+            AofMode::On => self.files.put(next)?,
+            _ => self.files.manifest = next,
         }
         let line = format!("Creating AOF incr file {name} on background rewrite");
         self.shared.process.log.notice(&line);
-        self.files.manifest = next;
         self.before_size += self.incr.as_ref().map_or(0, IncrFile::size);
-        self.incr = Some(IncrFile::new(file, 0));
+        self.take_file(IncrFile::new(file, 0));
         Ok(())
     }
 
@@ -60,6 +61,8 @@ impl State {
             self.rewriting.is_written = true;
             return;
         }
+        // If it has failed before its mark, nothing begins there. The next rewrite has its own.
+        self.forget_cut();
         let log = &self.shared.process.log;
         let has_failed = std::mem::take(&mut self.rewriting).has_failed;
         let mut is_done = false;
@@ -74,7 +77,7 @@ impl State {
         }
         if !is_done {
             // It may not exist.
-            let _ = fs::remove_file(self.temp_base());
+            let _ = self.files.folder.storage.remove(&self.temp_base());
             self.drop_temp_file();
         }
         let now_s = self.shared.process.clock.unix_ms() / 1_000;
@@ -92,7 +95,8 @@ impl State {
         let line = format!("Removing the temp incr aof file {name} in the background");
         self.shared.process.log.notice(&line);
         // It may not exist.
-        let _ = fs::remove_file(self.files.folder.path_of(name.as_bytes()));
+        let folder = &self.files.folder;
+        let _ = folder.storage.remove(&folder.path_of(name.as_bytes()));
         self.shared.process.aof.facts().rewrites.is_scheduled = true;
     }
 
@@ -109,7 +113,7 @@ impl State {
         let temp_name = temp.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let base = next.add_base(folder.prefix(), true).clone();
         let path = folder.path_of(&base.name);
-        fs::rename(&temp, &path).map_err(|error| {
+        folder.storage.rename(&temp, &path).map_err(|error| {
             let (path, why) = (path.display(), error_text(&error));
             let what = "Error trying to rename the temporary AOF base file";
             format!("{what} {temp_name} into {path}: {why}")
@@ -120,7 +124,7 @@ impl State {
             let from = folder.temp_incr_name();
             let incr = next.add_incr(folder.prefix()).clone();
             let to = folder.path_of(&incr.name);
-            fs::rename(folder.path_of(from.as_bytes()), &to).map_err(|error| {
+            folder.storage.rename(&folder.path_of(from.as_bytes()), &to).map_err(|error| {
                 let (to, why) = (to.display(), error_text(&error));
                 format!(
                     "Error trying to rename the temporary AOF incr file {from} into {to}: {why}"
@@ -130,8 +134,7 @@ impl State {
             process.log.notice(&format!("{what} {from} into {}", incr.text()));
         }
         next.retire_incrs(self.mode != AofMode::Off);
-        folder.write_manifest(&next)?;
-        self.files.manifest = next;
+        self.files.put(next)?;
         self.note_base(&base);
         self.delete_history();
         self.shared.process.log.notice("Background AOF rewrite finished successfully");
@@ -161,9 +164,11 @@ impl State {
             let line = format!("Removing the history file {} in the background", entry.text());
             process.log.notice(&line);
             // The manifest below no longer lists it, so a file that stays does no harm.
-            let _ = fs::remove_file(self.files.folder.path_of(&entry.name));
+            let folder = &self.files.folder;
+            let _ = folder.storage.remove(&folder.path_of(&entry.name));
         }
-        if let Err(line) = self.files.folder.write_manifest(&self.files.manifest) {
+        let manifest = self.files.manifest.clone();
+        if let Err(line) = self.files.put(manifest) {
             process.log.warning(&line);
         }
     }

@@ -3,14 +3,12 @@
 use super::folder::Folder;
 use super::incr::IncrFile;
 use super::manifest::Manifest;
+use super::storage::write_all;
 use crate::base::system::error_text;
 use crate::config::Config;
 use crate::exec::Process;
 use crate::rdb::{Kept, Preamble};
 use crate::snapshot::{Snapshot, SnapshotReader, VALKEY_VERSION};
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Opens the file of commands that is continued. Creates what is missing: the folder, an empty
@@ -29,7 +27,7 @@ pub(super) fn open_files(
             true => empty_snapshot(process, config.rdbchecksum),
             false => empty_commands(process, config),
         };
-        write_base(folder.path(), &base.text(), &bytes)?;
+        write_base(folder, &base.text(), &bytes)?;
         let line = format!("Creating AOF base file {} on server start", base.text());
         process.log.notice(&line);
     }
@@ -42,7 +40,13 @@ pub(super) fn open_files(
     if manifest.text() != folder.manifest_text() {
         folder.write_manifest(manifest)?;
     }
-    let size = file.metadata().map_or(0, |facts| facts.len());
+    // A process before this one may have ended before its last bytes and names were durable.
+    file.sync().map_err(|error| {
+        let (name, why) = (incr.text(), error_text(&error));
+        format!("Can't fsync the append-only file {name}: {why}")
+    })?;
+    folder.sync_names()?;
+    let size = file.size().unwrap_or(0);
     let what = if is_new { "Creating" } else { "Opening" };
     process.log.notice(&format!("{what} AOF incr file {} on server start", incr.text()));
     Ok(IncrFile::new(file, size))
@@ -75,18 +79,17 @@ fn empty_commands(process: &Process, config: &Config) -> Vec<u8> {
 }
 
 /// Writes a base, completely or not at all. The error is a line for the log.
-fn write_base(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
-    let draft = folder.join(format!("temp-rewriteaof-{}.aof", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| {
+fn write_base(folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let draft = folder.path().join(format!("temp-rewriteaof-{}.aof", std::process::id()));
+    let written = folder.create_new(&draft).and_then(|file| {
+        write_all(&*file, bytes)?;
+        file.sync()
+    });
+    written.map_err(|error| {
         let why = error_text(&error);
         format!("Write error writing append only file on disk: {why}")
     })?;
-    fs::rename(&draft, folder.join(name)).map_err(|error| {
+    folder.storage.rename(&draft, &folder.path().join(name)).map_err(|error| {
         let why = error_text(&error);
         format!("Error moving temp append only file on the final destination: {why}")
     })

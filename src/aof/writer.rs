@@ -21,6 +21,7 @@ use crate::exec::{AofMode, AofOrder, Process, Shutdown};
 use crate::feed::{Feed, Pulled};
 use crate::mesh::Mesh;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -47,46 +48,15 @@ impl Writer {
     pub fn start(
         (process, mesh, feed): (&Arc<Process>, &Arc<Mesh>, &Arc<Feed>),
         folder: Folder,
-        mut manifest: Manifest,
+        manifest: Manifest,
         sizes: (u64, u64),
         reloader: Reloader,
     ) -> Result<Writer, String> {
-        let config = process.config.snapshot();
-        let is_on = config.appendonly;
-        let incr = match is_on {
-            true => Some(start::open_files(process, &config, &folder, &mut manifest)?),
-            false => None,
-        };
         let shared = Shared { process: process.clone(), mesh: mesh.clone(), feed: feed.clone() };
         let bell_of = Arc::clone(feed);
         let syncer = Syncer::start(move || bell_of.disk().wake());
         let syncer = syncer.map_err(|error| format!("Cannot start a thread: {error}"))?;
-        let offset = if is_on { feed.begin_disk() } else { 0 };
-        let mode = if is_on { AofMode::On } else { AofMode::Off };
-        let mut facts = process.aof.facts();
-        (facts.mode, facts.has_thread) = (mode, true);
-        (facts.current_size, facts.base_size) = sizes;
-        drop(facts);
-        let before_size = sizes.0.saturating_sub(incr.as_ref().map_or(0, IncrFile::size));
-        let now_ms = process.clock.monotonic_ns() / 1_000_000;
-        let mut state = State {
-            shared,
-            reloader,
-            mode,
-            files: Files { folder, manifest },
-            rewriting: Rewriting::default(),
-            incr,
-            syncer,
-            policy: config.appendfsync,
-            config,
-            written: offset,
-            synced: offset,
-            before_size,
-            times: Times { synced_ms: now_ms, ..Times::default() },
-            is_whole: true,
-            annotated_s: 0,
-            buffer: Vec::new(),
-        };
+        let mut state = State::open(shared, (folder, manifest), sizes, syncer, reloader)?;
         let life = move || {
             state.publish_synced();
             state.delete_history();
@@ -121,6 +91,24 @@ struct Times {
 pub(super) struct Files {
     pub(super) folder: Folder,
     pub(super) manifest: Manifest,
+    /// Whether a manifest could not be written, so that the one on disk may be another.
+    is_unsure: bool,
+    /// Monotonic milliseconds of the next attempt to write it.
+    retry_ms: u64,
+}
+
+impl Files {
+    /// Replaces the manifest. If that fails, the one on disk may be either, and is written again
+    /// later. The names of files are not used again.
+    pub(super) fn put(&mut self, next: Manifest) -> Result<(), String> {
+        let put = self.folder.write_manifest(&next);
+        self.is_unsure = put.is_err();
+        match put {
+            Ok(()) => self.manifest = next,
+            Err(_) => self.manifest.base_sequence = next.base_sequence,
+        }
+        put
+    }
 }
 
 /// The rewrite in progress.
@@ -150,6 +138,13 @@ pub(super) struct State {
     written: u64,
     /// Offset of the stream up to which bytes are durable.
     synced: u64,
+    /// Where the stream begins that is still there. After a failed sync the file is written again
+    /// from here on.
+    floor: Upto,
+    /// Offsets of commands that are only for replicas, behind the floor.
+    skipped: Vec<Range<u64>>,
+    /// Offset where another file of commands begins.
+    cut: Option<u64>,
     /// Bytes of the other files.
     pub(super) before_size: u64,
     times: Times,
@@ -158,9 +153,58 @@ pub(super) struct State {
     /// Unix seconds of the last annotation.
     annotated_s: u64,
     buffer: Vec<u8>,
+    /// Ends the process after a failure under `appendfsync always`.
+    exit: fn() -> !,
 }
 
 impl State {
+    /// Opens the files, if there is an append-only file.
+    fn open(
+        shared: Shared,
+        (folder, mut manifest): (Folder, Manifest),
+        sizes: (u64, u64),
+        syncer: Syncer,
+        reloader: Reloader,
+    ) -> Result<State, String> {
+        let process = &shared.process;
+        let config = process.config.snapshot();
+        let is_on = config.appendonly;
+        let incr = match is_on {
+            true => Some(start::open_files(process, &config, &folder, &mut manifest)?),
+            false => None,
+        };
+        let offset = if is_on { shared.feed.begin_disk() } else { 0 };
+        let mode = if is_on { AofMode::On } else { AofMode::Off };
+        let mut facts = process.aof.facts();
+        (facts.mode, facts.has_thread) = (mode, true);
+        (facts.current_size, facts.base_size) = sizes;
+        drop(facts);
+        let size = incr.as_ref().map_or(0, IncrFile::size);
+        let now_ms = process.clock.monotonic_ns() / 1_000_000;
+        Ok(State {
+            shared,
+            reloader,
+            mode,
+            files: Files { folder, manifest, is_unsure: false, retry_ms: 0 },
+            rewriting: Rewriting::default(),
+            incr,
+            syncer,
+            policy: config.appendfsync,
+            config,
+            written: offset,
+            synced: offset,
+            floor: Upto { size, offset, is_whole: true },
+            skipped: Vec::new(),
+            cut: None,
+            before_size: sizes.0.saturating_sub(size),
+            times: Times { synced_ms: now_ms, ..Times::default() },
+            is_whole: true,
+            annotated_s: 0,
+            buffer: Vec::new(),
+            exit: || std::process::exit(1),
+        })
+    }
+
     fn run(&mut self) {
         let feed = Arc::clone(&self.shared.feed);
         feed.disk().set_thread();
@@ -215,6 +259,8 @@ impl State {
             AofOrder::Stop { .. } => unreachable!("the caller stops"),
             AofOrder::Begin { offset } => {
                 (self.written, self.synced, self.is_whole) = (offset, offset, true);
+                self.floor = Upto { size: 0, offset, is_whole: true };
+                (self.skipped, self.cut) = (Vec::new(), None);
                 self.mode = AofMode::Beginning;
                 self.rewriting = Rewriting::default();
                 self.forget_failures();
@@ -259,6 +305,10 @@ impl State {
     /// Follows the settings.
     pub(super) fn settle(&mut self) {
         self.policy = self.config.appendfsync;
+        if self.policy == AppendFsync::No {
+            // No further sync would tell that the failure is over.
+            self.shared.process.aof.set_sync_failure(0);
+        }
         let is_always = self.policy == AppendFsync::Always && self.mode != AofMode::Off;
         let disk = self.shared.feed.disk();
         if is_always != disk.is_always() {
@@ -272,7 +322,10 @@ impl State {
         while let Some((upto, result)) = self.syncer.poll() {
             self.end_sync(upto, result);
         }
-        let has_more = if is_forced || self.may_write() { self.write() } else { false };
+        self.settle_manifest();
+        let is_unsure = self.files.is_unsure && self.mode == AofMode::On;
+        let has_more =
+            if !is_unsure && (is_forced || self.may_write()) { self.write() } else { false };
         self.sync_if_due();
         self.note_facts();
         has_more
@@ -307,16 +360,36 @@ impl State {
         true
     }
 
+    /// Writes the manifest again after a failure. Until then commands that write are refused, and
+    /// none is written: the manifest on disk may end with another file than the one that is open.
+    fn settle_manifest(&mut self) {
+        let now_ms = self.now_ms();
+        let files = &mut self.files;
+        if !files.is_unsure || files.manifest.is_empty() || now_ms < files.retry_ms {
+            return;
+        }
+        files.retry_ms = now_ms + RETRY_MS;
+        files.is_unsure = files.folder.write_manifest(&files.manifest).is_err();
+        let failure = if files.is_unsure { libc::EIO } else { 0 };
+        self.shared.process.aof.set_write_failure(failure);
+    }
+
     /// Writes bytes of the stream. Returns whether the stream has more.
     fn write(&mut self) -> bool {
         let feed = Arc::clone(&self.shared.feed);
-        let (pulled, merged) = feed.pull(self.written, WRITE_BYTES_MAX);
+        let until_cut = self.cut.map_or(u64::MAX, |cut| cut - self.written);
+        let bytes_max = WRITE_BYTES_MAX.min(usize::try_from(until_cut).unwrap_or(usize::MAX));
+        let (mut pulled, merged) = feed.pull(self.written, bytes_max);
         if merged.has_grown {
             for shard in feed.listeners() {
                 self.shared.mesh.ring_bell(shard);
             }
         }
+        self.skipped.append(&mut pulled.skipped);
         let len = self.collect(&pulled);
+        if pulled.is_cut {
+            self.cut = Some(self.written + len);
+        }
         let appended = match &mut self.incr {
             Some(incr) if len > 0 => incr.append(&self.buffer),
             _ => Ok(()),
@@ -327,10 +400,11 @@ impl State {
         }
         if len > 0 {
             self.written += len;
-            self.is_whole = pulled.is_whole;
+            self.is_whole = pulled.is_whole || self.cut == Some(self.written);
             self.succeed();
         }
-        if pulled.is_cut {
+        if self.cut == Some(self.written) {
+            self.cut = None;
             self.begin_next_file();
         }
         if self.policy == AppendFsync::Always {
@@ -352,7 +426,7 @@ impl State {
         for piece in &pulled.pieces {
             let end = at + piece.len() as u64;
             let mut from = at;
-            for skipped in &pulled.skipped {
+            for skipped in &self.skipped {
                 let (start, stop) = (skipped.start.clamp(from, end), skipped.end.clamp(from, end));
                 if start < stop {
                     let range = (from - at) as usize..(start - at) as usize;
@@ -408,7 +482,7 @@ impl State {
                 "Can't recover from AOF write error when the AOF fsync policy is 'always'. \
                  Exiting...",
             );
-            std::process::exit(1);
+            (self.exit)();
         }
         self.times.retry_ms = now_ms + RETRY_MS;
         self.shared.process.aof.set_write_failure(number_of(&failure.error));
@@ -420,43 +494,54 @@ impl State {
             return;
         }
         self.await_sync();
-        if let Some(incr) = self.incr.as_mut().filter(|incr| incr.synced_size < incr.size()) {
+        let is_due = self.must_sync();
+        if let Some(incr) = self.incr.as_mut().filter(|_| is_due) {
             if let Err(error) = incr.sync() {
+                // The next process must not continue behind bytes that are lost. No reply that has
+                // left depends on them.
+                incr.cut_to(self.floor.size);
                 self.shared.process.log.warning(&format!(
                     "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
                      Exiting...",
                     error_text(&error)
                 ));
-                std::process::exit(1);
+                (self.exit)();
             }
             self.times.synced_ms = self.now_ms();
         }
-        self.note_synced(self.written);
+        self.end_sync(self.end(), Ok(()));
+    }
+
+    /// Returns whether there are bytes to sync. After a failure the next sync tells whether it is
+    /// over, even without bytes.
+    fn must_sync(&self) -> bool {
+        let has_failed = self.shared.process.aof.has_sync_failed();
+        self.incr.as_ref().is_some_and(|incr| has_failed || !incr.is_synced())
     }
 
     /// Begins a sync if one is due under `appendfsync everysec`.
     fn sync_if_due(&mut self) {
-        let Some(incr) = &self.incr else {
+        if self.incr.is_none() {
             // The base that is being written has these effects.
-            return self.note_synced(self.written);
-        };
+            return self.note_synced(self.end());
+        }
         if self.policy == AppendFsync::No {
             // Nothing is ever synced, so the stream keeps nothing.
-            return self.note_need(self.written);
+            return self.raise_floor(self.end());
         }
         if self.policy != AppendFsync::Everysec || self.syncer.is_busy() {
             return;
         }
-        if incr.synced_size == incr.size() {
-            return self.note_synced(self.written);
+        if !self.must_sync() {
+            return self.note_synced(self.end());
         }
         let is_rewriting = self.shared.process.aof.is_rewriting();
         let now_ms = self.now_ms();
         let is_due = now_ms - self.times.synced_ms >= SYNC_MS;
         if is_due && !(self.config.no_appendfsync_on_rewrite && is_rewriting) {
             self.times.synced_ms = now_ms;
-            let upto = Upto { size: incr.size(), offset: self.written };
-            self.syncer.begin(incr.file(), upto);
+            let (file, upto) = (self.incr.as_ref().map(IncrFile::file), self.end());
+            self.syncer.begin(file.expect("checked above"), upto);
         }
     }
 
@@ -466,7 +551,7 @@ impl State {
                 if let Some(incr) = &mut self.incr {
                     incr.synced_size = incr.synced_size.max(upto.size);
                 }
-                self.note_synced(upto.offset);
+                self.note_synced(upto);
                 if self.shared.process.aof.set_sync_failure(0) != 0 {
                     let line = "AOF fsync error looks solved. The server can write again.";
                     self.shared.process.log.notice(line);
@@ -477,12 +562,19 @@ impl State {
                     let line = format!("Fail to fsync the AOF file: {}", error_text(&error));
                     self.shared.process.log.warning(&line);
                 }
-                let incr = self.incr.as_mut().filter(|_| self.policy != AppendFsync::No);
-                if incr.is_some_and(|incr| incr.drop_unsynced().is_ok()) {
-                    (self.written, self.is_whole) = (self.synced, true);
+                let floor = self.floor;
+                if let Some(incr) = &mut self.incr {
+                    incr.cut_to(floor.size);
+                    (self.written, self.is_whole) = (floor.offset, floor.is_whole);
                 }
             }
         }
+    }
+
+    /// Returns the end of what is written.
+    fn end(&self) -> Upto {
+        let size = self.incr.as_ref().map_or(0, IncrFile::size);
+        Upto { size, offset: self.written, is_whole: self.is_whole }
     }
 
     /// Waits for the sync in progress.
@@ -495,21 +587,46 @@ impl State {
     /// Syncs the file. Returns false if that fails; then its bytes that are not durable are written
     /// again.
     pub(super) fn sync_file(&mut self) -> bool {
+        let written = self.written;
         self.await_sync();
+        if self.written != written {
+            // The sync in progress has failed.
+            return false;
+        }
+        let upto = self.end();
         let Some(incr) = &mut self.incr else { return true };
-        let upto = Upto { size: incr.size(), offset: self.written };
         let result = incr.sync();
         let is_synced = result.is_ok();
         self.end_sync(upto, result);
         is_synced
     }
 
-    fn note_synced(&mut self, offset: u64) {
-        if offset > self.synced {
-            self.synced = offset;
-        }
-        self.note_need(self.synced);
+    fn note_synced(&mut self, upto: Upto) {
+        self.synced = self.synced.max(upto.offset);
+        self.raise_floor(upto);
         self.publish_synced();
+    }
+
+    /// Records that the stream before a position is not needed any more.
+    fn raise_floor(&mut self, upto: Upto) {
+        if upto.offset > self.floor.offset {
+            self.floor = upto;
+            self.skipped.retain(|skipped| skipped.end > upto.offset);
+            self.shared.feed.disk().set_need(Some(upto.offset));
+        }
+    }
+
+    /// Forgets where another file of commands would begin.
+    pub(super) fn forget_cut(&mut self) {
+        self.cut = None;
+        self.shared.feed.forget_cut();
+    }
+
+    /// Continues with another, empty file of commands.
+    pub(super) fn take_file(&mut self, incr: IncrFile) {
+        self.incr = Some(incr);
+        self.floor = self.end();
+        self.shared.feed.disk().set_need(Some(self.written));
     }
 
     /// Tells clients in WAITAOF how far the files are durable. What was written while the first
@@ -519,10 +636,6 @@ impl State {
         if self.shared.process.aof.set_synced(synced) {
             self.shared.feed.awaiting().for_each(|shard| self.shared.mesh.ring_bell(shard));
         }
-    }
-
-    fn note_need(&self, offset: u64) {
-        self.shared.feed.disk().set_need(Some(offset));
     }
 
     pub(super) fn note_facts(&self) {
@@ -581,3 +694,7 @@ impl State {
 fn number_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
+
+#[cfg(test)]
+#[path = "crashes.rs"]
+mod crashes;

@@ -212,6 +212,11 @@ impl AofState {
         self.sync_failure.swap(number, Ordering::SeqCst)
     }
 
+    /// Returns whether the last sync failed.
+    pub fn has_sync_failed(&self) -> bool {
+        self.sync_failure.load(Ordering::Relaxed) != 0
+    }
+
     /// Returns the error number of the last write or sync, if one of them failed.
     pub fn failure(&self) -> Option<i32> {
         let all = [&self.write_failure, &self.sync_failure];

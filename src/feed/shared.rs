@@ -256,6 +256,12 @@ impl Feed {
         (stream.output.awaited_cut, stream.output.cut) = (Some(mark), None);
     }
 
+    /// Forgets the mark of a rewrite that has ended.
+    pub fn forget_cut(&self) {
+        let mut stream = self.stream.lock().expect("no holder panics");
+        (stream.output.awaited_cut, stream.output.cut) = (None, None);
+    }
+
     /// Ends the append-only file's part in the stream.
     pub fn end_disk(&self) {
         let mut stream = self.stream.lock().expect("no holder panics");
