@@ -275,6 +275,7 @@ impl State {
                 self.mode = AofMode::Off;
                 self.forget_failures();
                 self.shared.feed.end_disk();
+                self.shared.process.aof.facts().is_ending = false;
                 self.publish_synced();
                 self.settle();
             }

@@ -31,6 +31,8 @@ pub enum AofMode {
 pub struct AofFacts {
     /// Whether commands are appended.
     pub mode: AofMode,
+    /// Whether its thread has yet to end the file that was turned off.
+    pub is_ending: bool,
     /// Whether its thread runs.
     pub has_thread: bool,
     /// Bytes of all its files.

@@ -115,11 +115,13 @@ impl Shard {
         let mut facts = process.aof.facts();
         let is_on = facts.mode != AofMode::Off;
         let is_ready = facts.has_thread && self.env.me == 0 && !process.is_loading();
-        if !is_ready || self.env.config.appendonly == is_on {
+        // The thread ends one file before the next one begins in the stream.
+        let is_late = facts.is_ending && !is_on;
+        if !is_ready || is_late || self.env.config.appendonly == is_on {
             return;
         }
         if is_on {
-            facts.mode = AofMode::Off;
+            (facts.mode, facts.is_ending) = (AofMode::Off, true);
             let was_scheduled = std::mem::take(&mut facts.rewrites.is_scheduled);
             drop(facts);
             if was_scheduled {
