@@ -24,32 +24,16 @@ const CHANGES: &[(&str, bool)] = &[
 const SHOWN_MAX: usize = 8;
 
 /// The kinds of listening connections.
-const KINDS: [&str; 4] =
-    ["all messages", "messages of channels", "invalidations", "redirected invalidations"];
+const KINDS: [&str; 3] = ["all messages", "messages of channels", "invalidations"];
 
-/// Place of the connection that listens to channels, of the one that gets invalidations, and of
-/// the one that gets those of another connection.
+/// Place of the connection that listens to channels, and of the one that gets invalidations.
 const CHANNELS: usize = 1;
 const INVALIDATIONS: usize = 2;
-const REDIRECTED: usize = 3;
-
-/// Which messages are compared, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepts {
-    /// Messages may come in any order.
-    pub in_any_order: bool,
-    /// Expired keys are noticed by the same commands on both servers.
-    pub with_expired: bool,
-    /// Both servers notify of the same keys that reads miss.
-    pub with_missed: bool,
-}
 
 /// The listening connections to both servers.
 pub struct Listeners {
     /// For each kind, the connection to Annulet and the one to the peer.
     pairs: Vec<[Wire; 2]>,
-    /// The tracking connections whose invalidations are redirected.
-    tracking: [Wire; 2],
     marks: u64,
 }
 
@@ -65,8 +49,7 @@ impl Listeners {
     /// Connects to both servers. `connect` opens a connection to the server at an index.
     pub fn new(mut connect: impl FnMut(usize, u8) -> Wire, protocol: u8) -> Listeners {
         let mut pair = |protocol| [0, 1].map(|server| connect(server, protocol));
-        let mut pairs = vec![pair(protocol), pair(protocol), pair(3), pair(protocol)];
-        let mut tracking = pair(protocol);
+        let mut pairs = vec![pair(protocol), pair(protocol), pair(3)];
         for wire in &mut pairs[0] {
             let mut bytes = Vec::new();
             put_request(&mut bytes, &["PSUBSCRIBE", "*"]);
@@ -76,19 +59,11 @@ impl Listeners {
         for wire in &mut pairs[INVALIDATIONS] {
             assert_eq!(wire.ask(&["CLIENT", "TRACKING", "ON", "BCAST"]), b"+OK\r\n");
         }
-        for (wire, tracking) in pairs[REDIRECTED].iter_mut().zip(&mut tracking) {
-            if protocol == 2 {
-                wire.ask(&["SUBSCRIBE", "__redis__:invalidate"]);
-            }
-            let id = wire.ask(&["CLIENT", "ID"]);
-            redirect_to(tracking, &id);
-        }
-        Listeners { pairs, tracking, marks: 0 }
+        Listeners { pairs, marks: 0 }
     }
 
     /// Drops what the connections have heard since the last call.
     pub fn forget(&mut self) -> Result<()> {
-        self.tracking.iter_mut().for_each(|wire| _ = wire.ask(&["PING"]));
         for wire in self.pairs.iter_mut().flatten() {
             self.marks += 1;
             let mark = format!("mark {}", self.marks);
@@ -101,17 +76,15 @@ impl Listeners {
     }
 
     /// Compares what the connections have heard since the last call, and changes what one listens
-    /// to. Returns the differences.
-    pub fn compare(&mut self, dice: &mut Dice, accepts: Accepts) -> Result<Vec<Misheard>> {
+    /// to. `in_any_order`: messages may come in any order. `with_expired`: expired keys are noticed
+    /// by the same commands on both servers. Returns the differences.
+    pub fn compare(
+        &mut self,
+        dice: &mut Dice,
+        (in_any_order, with_expired): (bool, bool),
+    ) -> Result<Vec<Misheard>> {
         let mut found = Vec::new();
         for (kind, pair) in self.pairs.iter_mut().enumerate() {
-            if kind == REDIRECTED {
-                // What was told to the tracking connections is on its way to the others then. The
-                // peer tells it at the end of a turn.
-                for _ in 0..2 {
-                    self.tracking.iter_mut().for_each(|wire| _ = wire.ask(&["PING"]));
-                }
-            }
             self.marks += 1;
             let mark = format!("mark {}", self.marks);
             let mut bytes = Vec::new();
@@ -129,32 +102,20 @@ impl Listeners {
                     heard.extend(until_mark(wire, &mark)?);
                 }
             }
-            let is_accepted = |frame: &Vec<u8>| {
-                let name = name_of(frame);
-                (accepts.with_expired || !name.ends_with("expired"))
-                    && (accepts.with_missed || !name.ends_with("keymiss"))
-            };
-            heard.iter_mut().for_each(|frames| frames.retain(is_accepted));
+            if !with_expired {
+                heard.iter_mut().for_each(|frames| frames.retain(|frame| !is_expired(frame)));
+            }
             match kind {
                 // A message that several patterns match comes once for each, in any order.
                 CHANNELS => heard.iter_mut().for_each(|frames| frames.sort_unstable()),
-                INVALIDATIONS | REDIRECTED => heard = heard.map(|frames| keys_of(&frames)),
-                _ if accepts.in_any_order => {
-                    heard.iter_mut().for_each(|frames| frames.sort_unstable())
-                }
+                INVALIDATIONS => heard = heard.map(|frames| keys_of(&frames)),
+                _ if in_any_order => heard.iter_mut().for_each(|frames| frames.sort_unstable()),
                 _ => {}
             }
             found.extend(difference(KINDS[kind], &heard));
         }
         Ok(found)
     }
-}
-
-/// Makes the invalidations of all keys go to the client with the id in this reply.
-fn redirect_to(tracking: &mut Wire, id: &[u8]) {
-    let id = String::from_utf8_lossy(&id[1..id.len() - 2]).into_owned();
-    let reply = tracking.ask(&["CLIENT", "TRACKING", "ON", "BCAST", "REDIRECT", &id]);
-    assert_eq!(reply, b"+OK\r\n");
 }
 
 /// Returns a command that changes what a connection listens to.
@@ -181,9 +142,14 @@ fn until_mark(wire: &mut Wire, mark: &str) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// Returns whether a message notifies of an expired key.
+fn is_expired(frame: &[u8]) -> bool {
+    name_of(frame).ends_with("expired")
+}
+
 /// Returns the keys of invalidations, sorted, each once. Null stands for all keys.
 pub fn keys_of(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let lists = frames.iter().filter_map(|frame| wire::children(frame)?.last().copied());
+    let lists = frames.iter().filter_map(|frame| wire::children(frame)?.get(1).copied());
     let mut keys: Vec<Vec<u8>> = Vec::new();
     for list in lists {
         match wire::children(list) {

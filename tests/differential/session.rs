@@ -4,7 +4,7 @@ use super::compare::{Check, agrees_queued, with_plain_scores, with_sorted_maps};
 use super::findings::{Findings, shown, shown_args, sort_of};
 use super::generate::{Generator, Made};
 use super::grammar::{self, Command};
-use super::listen::{self, Accepts, Listeners};
+use super::listen::{self, Listeners};
 use super::peer::Peer;
 use super::script::Scripts;
 use super::server::{self, Server};
@@ -40,8 +40,9 @@ static LOOK: Command = Command { name: "EXISTS", weight: 0, parts: &[], check: C
 /// Sent last, so that what the commands before it have caused is there before its reply.
 static MARK: Command = Command { name: "PING", weight: 0, parts: &[], check: Check::Exact };
 
-/// The classes of notifications while there are some: all.
-const NOTIFICATIONS: &str = "AKEnm";
+/// The classes of notifications while there are some: all but the keys that reads miss. The peer
+/// counts a miss for some commands that it refuses afterwards.
+const NOTIFICATIONS: &str = "AKEn";
 
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -56,9 +57,6 @@ pub struct Setup {
 
 /// Commands that use each of their keys on its own.
 const PER_KEY: &[&[u8]] = &[b"DEL", b"UNLINK", b"EXISTS", b"TOUCH", b"MGET", b"MSET", b"MSETEX"];
-
-/// Commands that run scripts.
-const SCRIPTS: &[&[u8]] = &[b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"];
 
 /// Commands that give a sorted set, or its scores, to another key.
 const MOVING: &[&[u8]] = &[
@@ -285,11 +283,7 @@ impl Session<'_> {
             }
         }
         let is_one = self.setup.shards == 1;
-        let accepts = Accepts {
-            in_any_order: !is_one && self.has_per_key(at),
-            with_expired: is_one,
-            with_missed: is_one && !self.may_be_refused(at),
-        };
+        let accepts = (!is_one && self.has_per_key(at), is_one);
         let mut found = self.listeners.compare(&mut self.generator.dice, accepts)?;
         // Those of several shards, and of offloaded commands, come in any order behind the replies
         // of their pipeline.
@@ -487,16 +481,6 @@ impl Session<'_> {
         let own = self.history.iter().rev().skip_while(|sent| sent.connection != at);
         let mut own = own.take_while(|sent| sent.connection == at);
         own.any(|sent| sent.name() == b"EXEC" || PER_KEY.contains(&sent.name().as_slice()))
-    }
-
-    /// Returns whether a command of the pipeline on connection `at` was refused, or may have been
-    /// inside a script. The peer notifies of a missing key before it refuses some commands.
-    fn may_be_refused(&self, at: usize) -> bool {
-        let own = self.history.iter().rev().skip_while(|sent| sent.connection != at);
-        let mut own = own.take_while(|sent| sent.connection == at);
-        let has_error =
-            |reply: &[u8]| reply.starts_with(b"-") || reply.windows(3).any(|part| part == b"\r\n-");
-        own.any(|sent| has_error(&sent.reply) || SCRIPTS.contains(&sent.name().as_slice()))
     }
 
     /// Returns the last commands, of the pipeline on connection `at`.
