@@ -3,10 +3,15 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::mem::zeroed;
 use std::os::fd::AsRawFd;
 use std::ptr;
+
+/// Fills a buffer with random bytes of the kernel, good enough for secrets.
+pub fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+    File::open("/dev/urandom")?.read_exact(bytes)
+}
 
 /// CPU time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,12 +8,11 @@ use super::command::find_called;
 use super::help::{help_card, help_command};
 use crate::acl::{NewUsers, has_blanks, random_digits};
 use crate::base::number::parse_i64;
+use crate::base::system::fill_random;
 use crate::config::{AclPubsubDefault, Config};
 use crate::exec::{Asked, Command, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Flag, Group};
-use std::fs::File;
-use std::io::Read;
 
 pub use file::load_users;
 pub(super) use log::note_failed_login;
@@ -184,8 +183,7 @@ fn genpass(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     }
     let digits = (bits as usize).div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if let Err(error) = read {
+    if let Err(error) = fill_random(&mut bytes) {
         return Err(Error::other(format!("ERR No random bytes are available: {error}")));
     }
     cx.reply.bulk(random_digits(&bytes, digits).as_bytes());

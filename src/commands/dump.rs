@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: values in serialized form.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Weighing};
+use crate::exec::{Command, Context, Weighing, removal_word};
 use crate::keyspace::{Event, Expiry};
 use crate::rdb::{Encoder, Fault, Limits, Reading, Value, open_payload};
 use crate::resp::{Args, Error};
@@ -173,8 +173,7 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let expiry = (ttl > 0).then(|| moment(ttl).unwrap_or(0));
     if expiry.is_some_and(|at| cx.slice.is_past(at)) {
         if was_there {
-            let is_lazy = cx.config.lazyfree_lazy_server_del;
-            cx.propagate(&[if is_lazy { b"UNLINK" } else { b"DEL" }, key.bytes]);
+            cx.propagate(&[removal_word(cx.config.lazyfree_lazy_server_del), key.bytes]);
             cx.raise(&key, Event::Del, 1);
         }
         cx.reply.ok();

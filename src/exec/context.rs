@@ -189,9 +189,15 @@ impl Context<'_> {
     }
 }
 
-/// Returns the command that propagates an expired key: UNLINK or DEL, by `lazyfree-lazy-expire`.
+/// Returns the command that propagates the removal of a key that no client has removed: UNLINK if
+/// the setting for such removals says that values are freed lazily, else DEL.
+pub fn removal_word(is_lazy: bool) -> &'static [u8] {
+    if is_lazy { b"UNLINK" } else { b"DEL" }
+}
+
+/// Returns the command that propagates an expired key.
 pub fn expire_word(config: &Config) -> &'static [u8] {
-    if config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
+    removal_word(config.lazyfree_lazy_expire)
 }
 
 /// Returns the slice that owns a hash slot: `slice`, or one of the `others`.

@@ -50,7 +50,7 @@ pub use command::{
 };
 pub use context::{
     BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
-    expire_word,
+    expire_word, removal_word,
 };
 pub use cut::{CutOrder, CutPiece, CutSink, FileHead, LaterValue};
 pub use debug::{DebugAsk, DebugMerge};

@@ -14,7 +14,7 @@ use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
-use crate::acl::{Acl, Catalogue};
+use crate::acl::Acl;
 use crate::base::clock::Clock;
 use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
@@ -186,9 +186,7 @@ impl Process {
     pub fn new(parts: ProcessParts) -> Process {
         let started_s = parts.clock.unix_ms() / 1_000;
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
-        let commands = parts.commands.walk();
-        let commands = commands.map(|entry| (entry.name.as_str(), &entry.command.card));
-        let acl = Acl::new(Catalogue::new(commands));
+        let acl = Acl::new(parts.commands.catalogue());
         acl.set_default_password(&parts.config.snapshot().requirepass);
         Process {
             pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),

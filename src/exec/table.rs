@@ -6,6 +6,7 @@
 
 use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
 use super::process::Process;
+use crate::acl::Catalogue;
 use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
@@ -393,6 +394,11 @@ impl CommandTable {
     /// Iterates over all entries and subcommands, in the order of their indexes.
     pub fn walk(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands.iter()))
+    }
+
+    /// Returns the commands as rules of users name them.
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.walk().map(|entry| (entry.name.as_str(), &entry.command.card)))
     }
 
     /// Returns the command that executes queued commands, even if it was renamed.

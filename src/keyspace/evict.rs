@@ -15,6 +15,8 @@
 //! A candidate is found again by its bucket's word. The word may belong to another key by then; its
 //! rank is computed anew, so such a key leaves only if it is a candidate as good.
 
+use super::access::Access;
+use super::database::Database;
 use super::event::Event;
 use super::expire::IsKept;
 use super::slice::Slice;
@@ -99,17 +101,18 @@ pub(super) struct Eviction {
 }
 
 impl Eviction {
+    /// Returns whether the pool has a place for a candidate of this rank.
+    fn has_place_for(&self, rank: u64) -> bool {
+        self.pool.len() < POOL_MAX || rank > self.pool[0].rank
+    }
+
+    /// Adds a candidate that the pool has a place for, unless it has it already.
     fn add(&mut self, candidate: Candidate) {
-        if self.pool.len() == POOL_MAX {
-            if candidate.rank <= self.pool[0].rank {
-                return;
-            }
-            if self.pool.iter().any(|it| it.word == candidate.word) {
-                return;
-            }
-            self.pool.remove(0);
-        } else if self.pool.iter().any(|it| it.word == candidate.word) {
+        if self.pool.iter().any(|it| it.word == candidate.word) {
             return;
+        }
+        if self.pool.len() == POOL_MAX {
+            self.pool.remove(0);
         }
         let at = self.pool.partition_point(|it| it.rank < candidate.rank);
         self.pool.insert(at, candidate);
@@ -179,11 +182,7 @@ impl Slice {
 
     /// Removes a key. Returns the bytes that this has freed.
     fn evict_at(&mut self, db: usize, index: usize, place: Place) -> u64 {
-        self.before_change_at(db, index, place);
-        let tools = &mut self.tools;
-        let entry = self.databases[db].change(index, |table| table.extract(tools, place));
-        self.note_moments(db, entry, false);
-        self.note_key_gone(db, entry.key());
+        let entry = self.take_unasked(db, index, place);
         if self.is_heard() {
             let slot = self.slots.start + index as u16;
             let key = self.key_in_slot(entry.key(), slot);
@@ -223,7 +222,7 @@ impl Slice {
             };
             let entry = place.entry();
             let is_locked = is_kept.is_some_and(|it| it(self.tools.hash(entry.key())));
-            let is_as_good = self.rank(rule.policy, entry) >= candidate.rank;
+            let is_as_good = rank(rule.policy, &self.access, entry) >= candidate.rank;
             if rule.may_evict(entry) && is_as_good && !is_locked {
                 return Some((db, index, place));
             }
@@ -251,16 +250,13 @@ impl Slice {
             }
             passed += 1;
             let rank = rank(rule.policy, access, entry);
-            let is_worse = eviction.pool.len() == POOL_MAX && rank <= eviction.pool[0].rank;
-            if !is_worse && !is_kept.is_some_and(|it| it(tools.hash(entry.key()))) {
+            if eviction.has_place_for(rank)
+                && !is_kept.is_some_and(|it| it(tools.hash(entry.key())))
+            {
                 eviction.add(Candidate { rank, at, word });
             }
         });
         passed
-    }
-
-    fn rank(&self, policy: MaxmemoryPolicy, entry: Entry) -> u64 {
-        rank(policy, &self.access, entry)
     }
 
     /// Moves the hand to the next bucket of a table with keys that may be evicted, and asks the
@@ -303,7 +299,7 @@ impl Slice {
     ) -> Option<(usize, usize, Place)> {
         let spares = rule.policy.spares_persistent();
         for _ in 0..RANDOM_TRIES_MAX {
-            let count = |db: &super::database::Database| {
+            let count = |db: &Database| {
                 if spares { db.volatile_len() } else { db.len() }
             };
             let keys: usize = self.databases.iter().map(count).sum();
@@ -347,7 +343,7 @@ fn bytes_since(before: u64) -> u64 {
 
 /// Returns how soon a key leaves under a policy: the higher, the sooner.
 #[inline]
-fn rank(policy: MaxmemoryPolicy, access: &super::access::Access, entry: Entry) -> u64 {
+fn rank(policy: MaxmemoryPolicy, access: &Access, entry: Entry) -> u64 {
     use MaxmemoryPolicy::*;
     match policy {
         AllkeysLfu | VolatileLfu => u64::from(u8::MAX - access.count(entry.clock())),

@@ -307,13 +307,20 @@ impl Slice {
     /// the table, because the calling code may be iterating over it.
     pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
         assert!(self.role == ExpiryRole::Primary && self.is_expired(place.entry().expiry()));
+        let entry = self.take_unasked(db, index, place);
+        self.raise_expired(db, entry.key());
+        self.dispose(entry);
+    }
+
+    /// Takes an entry out of its table that no command has removed, and records that its key is
+    /// gone. Does not shrink the table.
+    pub(super) fn take_unasked(&mut self, db: usize, index: usize, place: Place) -> Entry {
         self.before_change_at(db, index, place);
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
         self.note_moments(db, entry, false);
         self.note_key_gone(db, entry.key());
-        self.raise_expired(db, entry.key());
-        self.dispose(entry);
+        entry
     }
 
     /// Frees an entry; frees its value in small steps if the value is large.

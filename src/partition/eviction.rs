@@ -5,8 +5,8 @@
 
 use super::housekeeping::publish_stats;
 use super::partition::Partition;
-use crate::config::{Config, MaxmemoryPolicy};
-use crate::exec::Scope;
+use crate::config::MaxmemoryPolicy;
+use crate::exec::{Scope, removal_word};
 use crate::keyspace::{Evicted, EvictionRule, ExpiryRole, IsKept, Progress};
 
 /// Steps between two looks at the clock and at what others have freed.
@@ -29,15 +29,15 @@ impl Partition {
     /// `maxmemory-eviction-tenacity` limits.
     #[inline]
     pub fn make_room(&mut self) -> Evicted {
-        let max_bytes = self.env.config.maxmemory;
-        if max_bytes == 0 || self.env.process.room.excess_bytes(max_bytes) == 0 {
-            return Evicted::Enough;
+        match self.env.process.room.excess_bytes(self.env.config.maxmemory) {
+            0 => Evicted::Enough,
+            wanted_bytes => self.evict(wanted_bytes),
         }
-        self.evict(max_bytes)
     }
 
+    /// Evicts keys until about this number of bytes is free.
     #[cold]
-    fn evict(&mut self, max_bytes: u64) -> Evicted {
+    fn evict(&mut self, wanted_bytes: u64) -> Evicted {
         // Keys that have expired before leave under their own name.
         self.write_expired();
         let config = &self.env.config;
@@ -57,7 +57,7 @@ impl Partition {
         let stop_ns =
             clock.monotonic_ns().saturating_add(tenacity_ns(config.maxmemory_eviction_tenacity));
         let mut steps = 0;
-        let wanted_bytes = room.excess_bytes(max_bytes);
+        let max_bytes = config.maxmemory;
         let mut progress = |freed_bytes| {
             steps += 1;
             if freed_bytes >= wanted_bytes {
@@ -77,7 +77,7 @@ impl Partition {
         let is_locked = |hash| locks.has(Scope::name(hash));
         let is_kept: Option<IsKept<'_>> = if locks.is_empty() { None } else { Some(&is_locked) };
         let evicted = self.slice.evict(rule, is_kept, &mut progress);
-        self.write_removed(evict_word(&self.env.config));
+        self.write_removed(removal_word(self.env.config.lazyfree_lazy_eviction));
         self.tell_events();
         match evicted {
             // Others look at the board for keys to evict.
@@ -91,11 +91,6 @@ impl Partition {
         }
         evicted
     }
-}
-
-/// Returns the command that propagates an evicted key: UNLINK or DEL, by `lazyfree-lazy-eviction`.
-fn evict_word(config: &Config) -> &'static [u8] {
-    if config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" }
 }
 
 /// Returns how long an eviction may take at most, in nanoseconds, by the formula of the reference

@@ -111,11 +111,7 @@ fn files() -> Files<'static> {
         },
         check_user: &|args| {
             static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
-            let catalogue = CATALOGUE.get_or_init(|| {
-                let commands = command_table().walk();
-                Catalogue::new(commands.map(|it| (it.name.as_str(), &it.command.card)))
-            });
-            check_line(args, catalogue)
+            check_line(args, CATALOGUE.get_or_init(|| command_table().catalogue()))
         },
         is_command: &|name| command_table().find(name).is_some(),
         expand: &|pattern| expand_pattern(pattern, &|glob, name| glob::matches(glob, name, false)),

@@ -14,6 +14,7 @@ use crate::base::alloc::used_bytes;
 use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
+use crate::base::system::fill_random;
 use crate::base::thread::{allowed_cores, keep_to, parse_cores, raise_descriptor_limit};
 use crate::base::{syslog, title};
 use crate::commands::{load_users, log_form};
@@ -26,7 +27,7 @@ use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
 use crate::partition::Berths;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
@@ -464,8 +465,7 @@ fn farewell(process: &Process, config: &Config, is_clean: bool) {
 /// Returns seeds from the settings if they give any, else from the kernel.
 fn seeds(config: &Config) -> Seeds {
     let mut bytes = [0u8; 24];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if read.is_err() {
+    if fill_random(&mut bytes).is_err() {
         bytes[..8].copy_from_slice(&Clock::System.unix_us().to_le_bytes());
         bytes[8..16].copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
     }

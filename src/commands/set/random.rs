@@ -3,7 +3,7 @@
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
 use crate::commands::args::weigh_draw;
-use crate::exec::{Command, Context, Weighing, count_at};
+use crate::exec::{Command, Context, Weighing, count_at, removal_word};
 use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Flag, Group, KeySpec};
@@ -78,8 +78,7 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
         cx.slice.remove(cx.db, key);
         cx.raise(key, Event::SPop, len as u64);
         cx.raise(key, Event::Del, 0);
-        let name: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
-        cx.propagate(&[name, key.bytes]);
+        cx.propagate(&[removal_word(cx.config.lazyfree_lazy_server_del), key.bytes]);
         return Ok(());
     }
     if count == 0 {

@@ -24,16 +24,17 @@ impl Shard {
             self.make_room();
             let one_in_flight = self.port.mesh().rules().one_in_flight;
             let mut gatherer = self.gatherer();
-            let Some(connection) = self.connections.get_mut(conn) else { return };
+            let Some(mut connection) = self.connections.get_mut(conn) else { return };
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
             }
-            if connection.session.users_version != self.env.process.acl.version()
-                && !self.refresh_user(conn, None)
-            {
-                return;
+            if connection.session.users_version != self.env.process.acl.version() {
+                if !self.refresh_user(conn, None) {
+                    return;
+                }
+                let Some(same) = self.connections.get_mut(conn) else { return };
+                connection = same;
             }
-            let Some(connection) = self.connections.get_mut(conn) else { return };
             let has_subscriptions = connection.session.has_subscriptions();
             if has_subscriptions && self.env.process.pubsub.awaits_own(self.env.me) {
                 break;
