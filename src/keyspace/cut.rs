@@ -522,21 +522,20 @@ mod tests {
                 let hash = slice.key(&unit).hash;
                 slice.cut_free(hash);
             }
+            if rng.below(20) == 0 {
+                let locked: Vec<u64> = left.iter().map(|name| slice.key(name).hash).collect();
+                let mut steps = rng.below(9);
+                let mut progress = |_| {
+                    steps = steps.saturating_sub(1);
+                    if steps == 0 { Progress::Late } else { Progress::Needed }
+                };
+                let rule = EvictionRule { policy: MaxmemoryPolicy::AllkeysRandom, samples: 5 };
+                slice.evict(rule, Some(&|hash| locked.contains(&hash)), &mut progress);
+            }
             match if left.is_empty() { rng.below(120) } else { 120 } {
                 0 => slice.flush(Some(rng.below(3) as usize)),
                 1 => slice.flush(None),
                 2 | 3 => slice.swap_databases(rng.below(3) as usize, rng.below(3) as usize),
-                20..26 => {
-                    let locked: Vec<u64> = left.iter().map(|name| slice.key(name).hash).collect();
-                    let mut steps = rng.below(9);
-                    let mut progress = |_| {
-                        steps = steps.saturating_sub(1);
-                        if steps == 0 { Progress::Late } else { Progress::Needed }
-                    };
-                    let policy = MaxmemoryPolicy::AllkeysRandom;
-                    let rule = EvictionRule { policy, samples: 5 };
-                    slice.evict(rule, Some(&|hash| locked.contains(&hash)), &mut progress);
-                }
                 4..8 => {
                     *now_ms += rng.below(300);
                     slice.set_now(*now_ms);
