@@ -36,6 +36,8 @@ pub enum Reason {
     Channel,
     /// The user's name and password do not match.
     Login,
+    /// The client's certificate names no user.
+    Certificate,
 }
 
 /// A refusal.
@@ -53,7 +55,9 @@ impl Denial {
     pub fn text(&self, user: &User, command: &str, value: Option<&[u8]>) -> Vec<u8> {
         let name: &[u8] = &user.name;
         match (self.reason, value) {
-            (Reason::Login, _) => unreachable!("a failed login is no command's denial"),
+            (Reason::Login | Reason::Certificate, _) => {
+                unreachable!("a failed login is no command's denial")
+            }
             (Reason::Command, _) => {
                 let what = [b"User ", name, b" has no permissions to run the '"];
                 [&what.concat(), command.as_bytes(), b"' command"].concat()
@@ -78,7 +82,7 @@ impl Denial {
             Reason::Command => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",
             Reason::Channel => "no permission to access one of the channels used as arguments",
-            Reason::Database | Reason::Login => "no permission",
+            Reason::Database | Reason::Login | Reason::Certificate => "no permission",
         };
         format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the \

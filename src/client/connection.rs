@@ -20,10 +20,11 @@ use super::flight::Flight;
 use super::subscriptions::Subscriptions;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
+use crate::io::Chunk;
 use crate::io::ConnId;
 use crate::keyspace::Caller;
 use crate::mesh::{FlightId, HoldId};
-use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
+use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox, Stream};
 use crate::replica::Link;
 use crate::resp::Output;
 use crate::txn::Queue;
@@ -54,6 +55,8 @@ pub struct Connection {
     pub input: Input,
     /// Output to the client.
     pub outbox: Outbox,
+    /// How its bytes travel.
+    pub stream: Stream,
     /// Distinguishes a reused connection number from its predecessor.
     pub generation: u32,
     /// Batches that other shards work on. At most one under the ordering rules.
@@ -115,11 +118,12 @@ pub struct Connection {
 
 impl Connection {
     /// Creates a connection that was just accepted.
-    pub fn new(session: Session, generation: u32) -> Connection {
+    pub fn new(session: Session, stream: Stream, generation: u32) -> Connection {
         Connection {
             session,
             input: Input::default(),
             outbox: Outbox::default(),
+            stream,
             generation,
             flights: Vec::new(),
             blocked: None,
@@ -149,6 +153,19 @@ impl Connection {
             eviction_class: None,
             argv_bytes: 0,
         }
+    }
+
+    /// Returns the next bytes for the driver; none if there is nothing to send, or a send is in
+    /// progress.
+    #[inline]
+    pub fn next_chunk(&mut self) -> Option<Chunk> {
+        self.stream.next_chunk(&mut self.outbox)
+    }
+
+    /// Records that a send is finished. Returns the number of output bytes that it had.
+    #[inline]
+    pub fn sent(&mut self, chunk: Chunk) -> usize {
+        self.stream.sent(chunk, &mut self.outbox)
     }
 
     /// Returns the number of the next flight and counts it as used.
@@ -224,7 +241,7 @@ impl Connection {
     #[inline]
     pub fn unsent_bytes(&self) -> usize {
         let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
-        self.outbox.pending_bytes() + pushes
+        self.outbox.pending_bytes() + self.stream.unsent_bytes() + pushes
     }
 
     /// Discards the pushes that have waited for replies.
@@ -241,7 +258,7 @@ impl Connection {
 
     /// Returns whether the connection has nothing left to do and may close.
     pub fn is_over(&self) -> bool {
-        let is_done = self.outbox.is_empty() && self.flights.is_empty();
+        let is_done = self.outbox.is_empty() && self.stream.is_idle() && self.flights.is_empty();
         // While the connection waits to be served, its input may hold commands that were not parsed
         // yet.
         let is_waiting = self.is_queued || self.stalled_on.is_some();
@@ -275,7 +292,7 @@ impl Connection {
         // Small buffers grow and shrink with each command. Each counts as the smallest size that is
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
-        let buffers = input + self.unsent_bytes();
+        let buffers = input + self.unsent_bytes() + self.stream.memory_bytes();
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
         let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
         let tracking = self.session.tracking.as_ref().map_or(0, |it| it.memory_bytes());

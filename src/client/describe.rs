@@ -13,7 +13,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let last = session.last_command.and_then(|index| table.at(index));
     let asking_bytes = argv_bytes(connection, last);
     let args_bytes = connection.input.args_bytes();
-    let pending = connection.outbox.pending_bytes();
+    let pending = connection.outbox.pending_bytes() + connection.stream.unsent_bytes();
     // A client with watched keys has an empty transaction state, which counts as 0 commands.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
     let multi = session.multi.map_or(idle, |multi| multi.commands as i64);
@@ -50,7 +50,8 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         oll = connection.outbox.chunks(),
         omem = pending - connection.outbox.output.len(),
         total = connection.memory_bytes(),
-        events = if connection.outbox.is_sending() { "rw" } else { "r" },
+        events =
+            if connection.outbox.is_sending() || !connection.stream.is_idle() { "rw" } else { "r" },
         cmd = last.map_or("NULL", |entry| entry.name.as_str()),
         resp = if session.protocol == Protocol::Three { 3 } else { 2 },
         lib = text(&session.lib_name),

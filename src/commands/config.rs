@@ -115,8 +115,12 @@ fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
     for setting in &changes.changed {
         let result = match setting.on_change {
             OnChange::Listen(refusal) if listening.is_none() => {
-                listen(process, &changes.after, refusal)
-                    .map(|change| listening = Some((setting.name, change)))
+                let prepared = match done.contains(&Applied::Tls) {
+                    true => Ok(()),
+                    false => prepare_tls(process, &changes.after, &mut done),
+                };
+                let listened = prepared.and_then(|()| listen(process, &changes.after, refusal));
+                listened.map(|change| listening = Some((setting.name, change)))
             }
             OnChange::Apply(applied) if !done.contains(&applied) => {
                 done.push(applied);
@@ -137,9 +141,18 @@ fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Loads the context of TLS before its port is listened on, and drops it when nothing needs it.
+fn prepare_tls(process: &Process, config: &Config, done: &mut Vec<Applied>) -> Result<(), String> {
+    if config.uses_tls() == process.tls.is_on() {
+        return Ok(());
+    }
+    done.push(Applied::Tls);
+    apply(Applied::Tls, process, config)
+}
+
 /// Opens the sockets that the settings require. Returns `refusal` if one cannot be opened.
 fn listen<'p>(process: &'p Process, config: &Config, refusal: &str) -> Result<Change<'p>, String> {
-    process.listeners.change(config).map_err(|ListenError { address, port, error }| {
+    process.listeners.change(config).map_err(|ListenError { address, port, error, .. }| {
         process.log.warning(&format!(
             "Could not create server TCP listening socket {address}:{port}: {error}"
         ));
@@ -152,6 +165,7 @@ fn apply(applied: Applied, process: &Process, config: &Config) -> Result<(), Str
     match applied {
         Applied::Descriptors => return apply_maxclients(config),
         Applied::OomScore => return apply_oom_score(process, config),
+        Applied::Tls => return apply_tls(process, config),
         // File names without a directory now refer to this directory.
         Applied::Directory => {
             return std::env::set_current_dir(&config.dir).map_err(|error| error.to_string());
@@ -205,6 +219,21 @@ fn apply_maxclients(config: &Config) -> Result<(), String> {
 /// Returns the log's layout and timestamp format from the settings.
 pub fn log_form(config: &Config) -> LogForm {
     LogForm { layout: config.log_format as u8, time: config.log_timestamp_format as u8 }
+}
+
+fn apply_tls(process: &Process, config: &Config) -> Result<(), String> {
+    if !config.uses_tls() {
+        process.tls.clear();
+        return Ok(());
+    }
+    match process.tls.configure(config, &process.clock) {
+        Ok(hint) => hint.iter().for_each(|hint| process.log.warning(hint)),
+        Err(why) => {
+            process.log.warning(&why);
+            return Err("Unable to update TLS configuration. Check server logs.".to_string());
+        }
+    }
+    Ok(())
 }
 
 fn apply_oom_score(process: &Process, config: &Config) -> Result<(), String> {

@@ -83,6 +83,7 @@ const fn detail(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section
 /// All sections, in the order in which they are shown.
 static SECTIONS: &[Section] = &[
     usual("Server", sections::server),
+    detail("TLS", sections::tls),
     usual("Clients", sections::clients),
     usual("Memory", sections::memory),
     usual("Persistence", sections::persistence),

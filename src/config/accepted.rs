@@ -19,7 +19,7 @@ const PERSISTENCE: &str = "not yet: persistence";
 const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is left";
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: cluster";
-const TLS: &str = "not yet: TLS";
+const DHE: &str = "there are no DHE ciphers";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
@@ -33,7 +33,6 @@ const ASSERTIONS: &str = "assertions are always on";
 const CONTEXT: &str = "kept for clients that read it";
 const MPTCP: &str = "Multipath TCP is not supported";
 const RDMA: &str = "RDMA is not supported";
-const NO_TLS: &str = "TLS is not available in this version";
 const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled \
     with a modified Jemalloc like the one shipped by default with the source distribution";
 
@@ -126,28 +125,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         CLUSTER,
     ),
     accept("availability-zone", TEXT, "", CLUSTER),
-    accept("tls-cluster", Kind::Bool, "no", TLS).refusing(NO_TLS),
-    accept("tls-replication", Kind::Bool, "no", TLS).refusing(NO_TLS),
-    accept("tls-auth-clients", Kind::Choice(&["no", "yes", "optional"]), "yes", TLS),
-    accept("tls-auth-clients-user", Kind::Choice(&["CN", "URI", "off"]), "off", TLS),
-    accept("tls-prefer-server-ciphers", Kind::Bool, "no", TLS),
-    accept("tls-session-caching", Kind::Bool, "yes", TLS),
-    accept("tls-session-cache-size", Kind::Int(0, INT_MAX), "20480", TLS),
-    accept("tls-session-cache-timeout", Kind::Int(0, INT_MAX), "300", TLS),
-    accept("tls-auto-reload-interval", Kind::Int(0, INT_MAX), "0", TLS),
-    accept("tls-cert-file", TEXT, "", TLS),
-    accept("tls-key-file", TEXT, "", TLS),
-    accept("tls-key-file-pass", TEXT, "", TLS).sensitive(),
-    accept("tls-client-cert-file", TEXT, "", TLS),
-    accept("tls-client-key-file", TEXT, "", TLS),
-    accept("tls-client-key-file-pass", TEXT, "", TLS).sensitive(),
-    accept("tls-dh-params-file", TEXT, "", TLS),
-    accept("tls-ca-cert-file", TEXT, "", TLS),
-    accept("tls-ca-cert-dir", TEXT, "", TLS),
-    accept("tls-protocols", TEXT, "", TLS),
-    accept("tls-ciphers", TEXT, "", TLS),
-    accept("tls-ciphersuites", TEXT, "", TLS),
-    accept("max-new-tls-connections-per-cycle", Kind::Int(1, 1000), "1", TLS),
+    accept("tls-dh-params-file", TEXT, "", DHE),
     accept("io-threads", Kind::Int(1, 256), "1", THREADS),
     accept("io-threads-always-active", Kind::Bool, "no", THREADS).hidden(),
     accept("prefetch-batch-max-size", Kind::Int(0, 128), "16", THREADS),
@@ -175,7 +153,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
     accept("cluster-enabled", Kind::Bool, "no", CLUSTER)
         .immutable().refusing("cluster mode is not available in this version"),
-    accept("tls-port", PORT, "0", TLS).refusing(NO_TLS),
     accept("replicaof", Kind::Words(read_replicaof), "", REPLICATION)
         .alias("slaveof").immutable().refusing("replication is not available in this version"),
     accept("mptcp", Kind::Bool, "no", MPTCP)

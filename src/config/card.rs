@@ -115,6 +115,8 @@ pub enum Applied {
     Watchdog,
     /// The password of the default user.
     Password,
+    /// Certificates, keys and ciphers of TLS.
+    Tls,
 }
 
 /// The static description of one setting.
@@ -137,6 +139,9 @@ pub struct Setting {
     pub may_repeat: bool,
     /// Whether CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
+    /// Whether CONFIG SET applies the value that the setting already has: it names a file, which
+    /// may have changed.
+    pub is_volatile: bool,
     /// Whether its value must not appear in any log.
     pub sensitive: bool,
     /// Whether CONFIG GET shows it only by its full name.
@@ -166,6 +171,7 @@ impl Setting {
             on_change: OnChange::ReadAtUse,
             may_repeat: false,
             protected: false,
+            is_volatile: false,
             sensitive: false,
             hidden: false,
             not_while_loading: false,
@@ -187,6 +193,11 @@ impl Setting {
     /// Each shard derives state from it.
     pub const fn shards_settle(self) -> Setting {
         self.on_change(OnChange::ShardsSettle)
+    }
+
+    /// Makes CONFIG SET apply the value that it already has.
+    pub const fn volatile(self) -> Setting {
+        Setting { is_volatile: true, ..self }
     }
 
     /// The process applies it at once.

@@ -28,7 +28,7 @@ pub struct Caller {
 /// this to [`ConfigCell::restore`] if it cannot.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The settings that have another value than before, in the order given.
+    /// The settings that have another value than before, or are volatile, in the order given.
     pub changed: Vec<&'static Setting>,
     /// The settings before.
     pub before: Arc<Config>,
@@ -155,7 +155,9 @@ impl ConfigCell {
             result.map_err(|reason| refused(named.name, reason))?;
         }
         after.settle();
-        let differs = |setting: &&Setting| setting.value(&before) != setting.value(&after);
+        let differs = |setting: &&Setting| {
+            setting.is_volatile || setting.value(&before) != setting.value(&after)
+        };
         let changed = named.iter().map(|named| named.setting).filter(differs).collect();
         let after = Arc::new(after);
         self.publish(after.clone());

@@ -134,6 +134,30 @@ impl Permission {
 }
 
 choice! {
+    /// Whether clients that connect by TLS must have certificates.
+    TlsAuthClients {
+        /// They need none, and none is asked for.
+        No = "no",
+        /// They need one.
+        Yes = "yes",
+        /// They need none, but one that they have must be valid.
+        Optional = "optional",
+    }
+}
+
+choice! {
+    /// What of a client's certificate names the user that the client becomes.
+    TlsClientUser {
+        /// The common name of its subject.
+        CommonName = "CN",
+        /// The URIs among its alternative names.
+        Uri = "URI",
+        /// Nothing.
+        Off = "off",
+    }
+}
+
+choice! {
     /// Which versions of files and payloads are accepted.
     RdbVersionCheck {
         /// Known versions.

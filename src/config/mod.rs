@@ -28,6 +28,7 @@ mod process;
 mod replication;
 mod rewrite;
 mod shards;
+mod tls;
 mod words;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
     AclPubsubDefault, AppendFsync, IoDriver, LogFormat, LogLevel, LogTimestampFormat,
     MaxmemoryPolicy, OomScoreAdj, Permission, RdbVersionCheck, Supervised, SyslogFacility,
+    TlsAuthClients, TlsClientUser,
 };
 pub use clients::{OutputLimit, OutputLimits};
 pub use events::EventClasses;
@@ -98,6 +100,51 @@ config! {
     pub tcp_keepalive: u32,
     /// Whether a server without a password serves only clients of this machine.
     pub protected_mode: bool,
+
+    /// The TCP port of TLS; 0: none.
+    pub tls_port: u16,
+    /// The server's certificates.
+    pub tls_cert_file: Option<PathBuf>,
+    /// The private key of `tls_cert_file`.
+    pub tls_key_file: Option<PathBuf>,
+    /// The passphrase of `tls_key_file`; empty: none.
+    pub tls_key_file_pass: Vec<u8>,
+    /// The certificates of connections that this server opens.
+    pub tls_client_cert_file: Option<PathBuf>,
+    /// The private key of `tls_client_cert_file`.
+    pub tls_client_key_file: Option<PathBuf>,
+    /// The passphrase of `tls_client_key_file`; empty: none.
+    pub tls_client_key_file_pass: Vec<u8>,
+    /// The certificates of trusted authorities.
+    pub tls_ca_cert_file: Option<PathBuf>,
+    /// A folder with certificates of trusted authorities.
+    pub tls_ca_cert_dir: Option<PathBuf>,
+    /// Whether clients must have certificates.
+    pub tls_auth_clients: TlsAuthClients,
+    /// What of a client's certificate names its user.
+    pub tls_auth_clients_user: TlsClientUser,
+    /// The versions of TLS, by their names; empty: all that are supported.
+    pub tls_protocols: String,
+    /// The ciphers of TLS 1.2, as OpenSSL names them; empty: all that are supported.
+    pub tls_ciphers: String,
+    /// The ciphers of TLS 1.3; empty: all that are supported.
+    pub tls_ciphersuites: String,
+    /// Whether the server's order of ciphers counts and not the client's.
+    pub tls_prefer_server_ciphers: bool,
+    /// Whether clients may resume sessions.
+    pub tls_session_caching: bool,
+    /// Number of sessions that are kept; 0: as many as the server's own limit allows.
+    pub tls_session_cache_size: u32,
+    /// Seconds that a session is kept.
+    pub tls_session_cache_timeout: u32,
+    /// Seconds between two checks whether the files have changed; 0: no checks.
+    pub tls_auto_reload_interval: u32,
+    /// Whether replication uses TLS.
+    pub tls_replication: bool,
+    /// Whether the cluster bus uses TLS.
+    pub tls_cluster: bool,
+    /// Handshakes of TLS that a shard begins in a turn.
+    pub max_new_tls_connections_per_cycle: u32,
 
     /// Largest number of connections.
     pub maxclients: u32,
@@ -353,6 +400,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     let areas = [
         shards::SETTINGS,
         network::SETTINGS,
+        tls::SETTINGS,
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
@@ -413,6 +461,17 @@ impl Config {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
         let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
         settings().filter(differs).filter_map(reason).collect()
+    }
+
+    /// Returns the port that the server is known by: the plain one if there is one, otherwise the
+    /// port of TLS.
+    pub fn shown_port(&self) -> u16 {
+        if self.port != 0 { self.port } else { self.tls_port }
+    }
+
+    /// Whether anything needs the certificates of TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.tls_port != 0 || self.tls_replication || self.tls_cluster
     }
 
     /// Clamps values that Valkey accepts but does not keep.

@@ -149,13 +149,13 @@ impl Config {
         };
         let value = |word: &str| match word {
             "title" => program.to_string(),
-            "listen-addr" if self.port == 0 => path(&self.unixsocket),
+            "listen-addr" if self.shown_port() == 0 => path(&self.unixsocket),
             "listen-addr" => {
                 let address = self.bind.first().map_or("*", String::as_str);
-                format!("{address}:{}", self.port)
+                format!("{address}:{}", self.shown_port())
             }
             "port" => self.port.to_string(),
-            "tls-port" => "0".to_string(),
+            "tls-port" => self.tls_port.to_string(),
             "unixsocket" => path(&self.unixsocket),
             "config-file" => path(&self.config_file),
             // The only mode has no name in the title.

@@ -230,7 +230,6 @@ fn a_bad_line_stops_the_start() {
     assert_eq!(reason(file), "No such command in rename-command");
     let file = "rename-command GET FLUSHALL";
     assert_eq!(reason(file), "Target command name already exists");
-    assert_eq!(reason("tls-port 1"), "TLS is not available in this version");
     assert_eq!(reason("dir /nowhere/at/all"), "No such file or directory");
     let error = load(&["gone.conf"], "").unwrap_err().to_string();
     assert_eq!(error, "Fatal error, can't open config file 'gone.conf': No such file or directory");

@@ -16,6 +16,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Set in the number of a listener whose clients speak TLS.
+const TLS_BIT: ListenerId = 1 << 31;
+
+/// Returns whether the clients of a listener speak TLS.
+pub fn is_tls_listener(id: ListenerId) -> bool {
+    id & TLS_BIT != 0
+}
+
 /// All listening TCP sockets of a process.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -33,8 +41,15 @@ struct Book {
 struct Listener {
     id: ListenerId,
     address: String,
-    port: u16,
+    port: Port,
     socket: OwnedFd,
+}
+
+/// A port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port {
+    number: u16,
+    is_tls: bool,
 }
 
 /// Orders to the acceptor: listen on the new sockets, then close the old ones.
@@ -53,6 +68,8 @@ pub struct ListenError {
     pub address: String,
     /// The port.
     pub port: u16,
+    /// Whether it is the port of TLS.
+    pub is_tls: bool,
     /// The error of the kernel.
     pub error: io::Error,
 }
@@ -66,23 +83,28 @@ pub struct Change<'l> {
 }
 
 impl Listeners {
-    /// Opens the addresses of `bind` and `port` that are not open yet. Addresses that are no longer
-    /// wanted stay open until the change is committed.
+    /// Opens the addresses of `bind` with `port` and `tls-port` that are not open yet. Addresses
+    /// that are no longer wanted stay open until the change is committed.
     ///
     /// # Errors
     /// The first address that is in use or does not belong to this machine; nothing has changed
     /// then. An address with a leading `-` may be absent, or of a family that the kernel lacks.
     pub fn change(&self, config: &Config) -> Result<Change<'_>, ListenError> {
         let book = self.book();
-        let wanted: &[String] = if config.port == 0 { &[] } else { &config.bind };
+        let plain = Port { number: config.port, is_tls: false };
+        let tls = Port { number: config.tls_port, is_tls: true };
+        let ports = [plain, tls].into_iter().filter(|port| port.number != 0);
         let is_wanted = |listener: &Listener| {
-            listener.port == config.port && wanted.contains(&listener.address)
+            ports.clone().any(|port| port == listener.port)
+                && config.bind.contains(&listener.address)
         };
         let closed = book.open.iter().filter(|listener| !is_wanted(listener));
         let closed: Vec<ListenerId> = closed.map(|listener| listener.id).collect();
         let mut change = Change { book, opened: Vec::new(), closed };
-        for address in wanted {
-            change.open(address, config)?;
+        for port in ports {
+            for address in &config.bind {
+                change.open(address, port, config.tcp_backlog as i32)?;
+            }
         }
         Ok(change)
     }
@@ -114,8 +136,7 @@ impl Listeners {
 }
 
 impl Change<'_> {
-    fn open(&mut self, address: &str, config: &Config) -> Result<(), ListenError> {
-        let port = config.port;
+    fn open(&mut self, address: &str, port: Port, backlog: i32) -> Result<(), ListenError> {
         let is_it = |listener: &Listener| listener.address == address && listener.port == port;
         if self.book.open.iter().chain(&self.opened).any(is_it) {
             return Ok(());
@@ -124,27 +145,29 @@ impl Change<'_> {
             Some(name) => (name, true),
             None => (address, false),
         };
-        let backlog = config.tcp_backlog as i32;
-        let mut socket = listen_tcp(name, port, backlog);
+        let Port { number, is_tls } = port;
+        let mut socket = listen_tcp(name, number, backlog);
         // An old socket on this port that is about to close must not prevent the new one.
         if matches!(&socket, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
-            let old = self.book.open.iter().filter(|listener| listener.port == port);
+            let old = self.book.open.iter().filter(|listener| listener.port.number == number);
             let old: Vec<_> = old.filter(|old| self.closed.contains(&old.id)).collect();
             if !old.is_empty() {
                 old.iter().for_each(|old| share_port(old.socket.as_fd(), true));
-                socket = listen_tcp_beside(name, port, backlog);
+                socket = listen_tcp_beside(name, number, backlog);
                 old.iter().for_each(|old| share_port(old.socket.as_fd(), false));
             }
         }
         match socket {
             Ok(socket) => {
-                let id = self.book.next;
+                let id = self.book.next | if is_tls { TLS_BIT } else { 0 };
                 self.book.next += 1;
                 self.opened.push(Listener { id, address: address.to_string(), port, socket });
                 Ok(())
             }
             Err(error) if is_absent(&error, may_miss) => Ok(()),
-            Err(error) => Err(ListenError { address: name.to_string(), port, error }),
+            Err(error) => {
+                Err(ListenError { address: name.to_string(), port: number, is_tls, error })
+            }
         }
     }
 
@@ -215,6 +238,24 @@ mod tests {
         let none = config(&["127.0.0.1"], 0);
         listeners.change(&none).expect("nothing to open").commit().expect("descriptors");
         assert!(listeners.is_empty());
+    }
+
+    #[test]
+    fn a_port_may_change_to_tls() {
+        let listeners = Listeners::default();
+        let port = free_port();
+        let mut config = config(&["127.0.0.1"], port);
+        listeners.change(&config).expect("the port is free").commit().expect("descriptors");
+        let first = listeners.take_orders();
+        assert!(!is_tls_listener(first.opened[0].0));
+        (config.port, config.tls_port) = (0, port);
+        listeners.change(&config).expect("both share it").commit().expect("descriptors");
+        let second = listeners.take_orders();
+        assert_eq!((second.opened.len(), second.closed), (1, vec![first.opened[0].0]));
+        assert!(is_tls_listener(second.opened[0].0));
+        config.port = free_port();
+        listeners.change(&config).expect("both are free").commit().expect("descriptors");
+        assert_eq!(listeners.len(), 2);
     }
 
     #[test]

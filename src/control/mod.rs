@@ -19,7 +19,7 @@ mod on_thread;
 mod oom_score;
 mod process_memory;
 
-pub use listeners::{Change, ListenError, Listeners, Orders};
+pub use listeners::{Change, ListenError, Listeners, Orders, is_tls_listener};
 pub use mailbox::JOBS_MAX;
 pub use oom_score::OomScore;
 pub use process_memory::{ProcessMemory, SAMPLE_PERIOD, SAMPLE_PERIOD_IDLE};

@@ -152,6 +152,7 @@ pub fn count_denial(board: &Board, reason: Reason) {
         Reason::Key => &counters.keys_denied,
         Reason::Channel => &counters.channels_denied,
         Reason::Login => &counters.auth_failures,
+        Reason::Certificate => &counters.certificates_denied,
     };
     counter.add(1);
 }

@@ -18,6 +18,7 @@ use crate::acl::Acl;
 use crate::base::clock::Clock;
 use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
+use crate::net::tls::Tls;
 use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
 use crate::resp::Error;
@@ -75,6 +76,8 @@ pub struct Process {
     pub clients: Vec<AtomicU64>,
     /// Sockets that the process listens on.
     pub listeners: Listeners,
+    /// Certificates, keys and rules of TLS.
+    pub tls: Tls,
     /// Setting of the kernel's OOM score.
     pub oom_score: OomScore,
     /// Supervisor of the process, set at the start: `no`, `systemd`, `upstart`.
@@ -192,6 +195,7 @@ impl Process {
             pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),
             clients,
             listeners: Listeners::default(),
+            tls: Tls::default(),
             oom_score: OomScore::default(),
             supervised: std::sync::OnceLock::new(),
             is_cron_paused: AtomicBool::new(false),

@@ -40,6 +40,8 @@ pub struct Handover {
     pub socket: Socket,
     /// Id of the client.
     pub client_id: u64,
+    /// Whether the client speaks TLS.
+    pub is_tls: bool,
 }
 
 /// What bounds the messages of a mesh. A test's scheduler may lower the numbers.

@@ -98,6 +98,8 @@ counters! {
     flushes,
     /// Wrong passwords.
     auth_failures,
+    /// Certificates of clients that name no user.
+    certificates_denied,
     /// Commands in forbidden databases.
     databases_denied,
     /// Forbidden commands.

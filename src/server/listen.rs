@@ -18,21 +18,23 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Number of tries. A killed server has released its port after some tens of milliseconds.
 const TRIES_MAX: usize = 200;
 
-/// The number of the listener of `unixsocket`; TCP listeners count up from 0.
-const UNIX_LISTENER: ListenerId = ListenerId::MAX;
+/// The number of the listener of `unixsocket`, which no TCP listener gets: they count up from 0, or
+/// from 2^31 for TLS.
+const UNIX_LISTENER: ListenerId = ListenerId::MAX >> 1;
 
 /// Opens every configured socket. An address with a leading `-` may fail.
 pub(super) fn open_all(
     config: &Config,
     process: &Process,
 ) -> Result<Vec<(ListenerId, OwnedFd)>, String> {
-    let port = config.port;
+    let port = config.shown_port();
     let failed = |error: ListenError| {
-        let ListenError { address, port, error } = error;
+        let ListenError { address, port, is_tls, error } = error;
+        let kind = if is_tls { "tls" } else { "tcp" };
         process.log.warning(&format!(
             "Warning: Could not create server TCP listening socket {address}:{port}: bind: {error}"
         ));
-        format!("Failed listening on port {port} (tcp), aborting.")
+        format!("Failed listening on port {port} ({kind}), aborting.")
     };
     let change = open_patiently(config, process).map_err(failed)?;
     change.commit().map_err(|error| format!("Failed listening on port {port} (tcp): {error}"))?;

@@ -127,7 +127,8 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
             "maxclients is reduced to {room}: the limit of open descriptors is reached"
         ));
     }
-    let result = run_shards(&process, &config, &cores, seeds, supervisor);
+    let result = configure_tls(&config, &process)
+        .and_then(|()| run_shards(&process, &config, &cores, seeds, supervisor));
     control.stop();
     pid_file.remove(&process);
     if let Err(why) = &result {
@@ -272,6 +273,21 @@ fn run_shards(
     result
 }
 
+/// Loads the certificates and keys of TLS, if anything needs them.
+fn configure_tls(config: &Config, process: &Process) -> Result<(), String> {
+    if !config.uses_tls() {
+        return Ok(());
+    }
+    match process.tls.configure(config, &process.clock) {
+        Ok(hint) => hint.iter().for_each(|hint| process.log.warning(hint)),
+        Err(why) => {
+            process.log.warning(&why);
+            return Err("Failed to configure TLS. Check logs for more info.".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Returns why the data cannot be loaded, as lines for the log. A shard that has failed is the
 /// cause, and comes first.
 fn described(fault: LoadFault, shards: Result<(), String>) -> String {
@@ -345,9 +361,9 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     if config.always_show_logo || is_seen {
         log.raw(&logo(config));
     } else {
-        log.notice(&format!("Running mode=standalone, port={}.", config.port));
+        log.notice(&format!("Running mode=standalone, port={}.", config.shown_port()));
     }
-    log.notice(&format!("Port: {}, PID: {pid}", config.port));
+    log.notice(&format!("Port: {}, PID: {pid}", config.shown_port()));
     if let Err(error) = process.oom_score.apply(config) {
         log.warning(&format!("Unable to write oom_score_adj: {error}"));
     }
@@ -357,7 +373,7 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
 }
 
 fn logo(config: &Config) -> String {
-    let (pid, version, port) = (std::process::id(), env!("CARGO_PKG_VERSION"), config.port);
+    let (pid, version, port) = (std::process::id(), env!("CARGO_PKG_VERSION"), config.shown_port());
     let path = config.unixsocket.as_ref().map_or("none".into(), |path| path.to_string_lossy());
     format!(
         "\n       .-=======-.\n     .'  .-----.  '.      Annulet {version}, 64 bit\n    \
@@ -400,6 +416,9 @@ fn ready(
     }
     if config.unixsocket.is_some() {
         process.log.notice("Ready to accept connections unix");
+    }
+    if config.tls_port != 0 {
+        process.log.notice("Ready to accept connections tls");
     }
     Ok(writer)
 }

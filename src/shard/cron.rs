@@ -36,6 +36,7 @@ impl Shard {
         }
         if self.env.me == 0 {
             self.note_uncounted();
+            self.check_tls_files();
         }
         self.publish();
         if self.env.me == 0 {

@@ -11,6 +11,10 @@ pub const BATCH_ARGS_MAX: usize = 2048;
 /// next turn. Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
 
+/// Nanoseconds for steps of TLS handshakes in a turn; at least one step is made. A step takes up to
+/// a millisecond with an RSA key of 2,048 bits. The turn's replies are sent before.
+pub const HANDSHAKES_NS_MAX: u64 = 400_000;
+
 /// Nanoseconds for which a unit that has all slices runs further scripts of its shard's clients.
 pub const CARRY_NS_MAX: u64 = 400_000;
 

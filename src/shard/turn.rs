@@ -112,6 +112,10 @@ impl Shard {
         }
         self.describe_denied();
         found |= self.flush();
+        if !self.clients.handshakes.is_empty() {
+            found |= self.continue_handshakes();
+            self.flush();
+        }
         self.finish(found);
         Ok(if found { Turn::Busy } else { Turn::Idle })
     }
@@ -142,6 +146,7 @@ impl Shard {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
         let due = due || self.can_settle_units() || self.cron.evicts;
+        let due = due || !self.clients.handshakes.is_empty();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.keys.is_some();
@@ -209,7 +214,7 @@ impl Shard {
                 Completion::Sent(conn, chunk, result) => self.sent(conn, chunk, result),
                 Completion::Hangup(conn, error) => self.hung_up(conn, error),
                 Completion::Closed(conn) => self.closed(conn),
-                Completion::Accepted(_, socket) => self.accepted(socket),
+                Completion::Accepted(listener, socket) => self.accepted(listener, socket),
                 Completion::AcceptFailed(_, error) => self.accept_failed(&error),
                 Completion::Rung => {}
             }

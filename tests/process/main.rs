@@ -5,6 +5,7 @@
 
 mod acl;
 mod background;
+mod certificates;
 mod cli;
 mod crash;
 mod durable;
@@ -20,6 +21,7 @@ mod pubsub;
 mod server;
 mod settings;
 mod sockets;
+mod tls;
 mod tuning;
 mod waitaof;
 mod wire;

@@ -75,6 +75,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Key => "key",
         Reason::Channel => "channel",
         Reason::Login => "auth",
+        Reason::Certificate => "tls-cert",
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("process_id", std::process::id());
     text.field("process_supervised", process.supervised.get().unwrap_or(&"no"));
     text.field("run_id", &process.run_id);
-    text.field("tcp_port", config.port);
+    text.field("tcp_port", config.shown_port());
     text.field("server_time_usec", view.now_us);
     text.field("uptime_in_seconds", uptime_s);
     text.field("uptime_in_days", uptime_s / DAY_S);
@@ -67,16 +67,33 @@ fn build_id() -> String {
     format!("{hash:016x}")
 }
 
+/// Writes the listeners. As in the reference, the number of a listener is the number of its kind.
 fn listeners(config: &Config, text: &mut Text) {
-    let mut number = 0;
+    let binds: String = config.bind.iter().map(|address| format!("bind={address},")).collect();
     if config.port != 0 {
-        let binds: String = config.bind.iter().map(|address| format!("bind={address},")).collect();
         text.field("listener0", format_args!("name=tcp,{binds}port={}", config.port));
-        number += 1;
     }
     if let Some(path) = &config.unixsocket {
-        let name = format!("listener{number}");
-        text.field(&name, format_args!("name=unix,bind={}", path.display()));
+        text.field("listener1", format_args!("name=unix,bind={}", path.display()));
+    }
+    if config.tls_port != 0 {
+        text.field("listener2", format_args!("name=tls,{binds}port={}", config.tls_port));
+    }
+}
+
+pub(super) fn tls(view: &View<'_>, text: &mut Text) {
+    let context = view.process.tls.context();
+    let context = context.as_deref();
+    let now_s = (view.now_us / 1_000_000) as i64;
+    for (name, shown) in [
+        ("server", context.and_then(|it| it.server_shown.as_ref())),
+        ("client", context.and_then(|it| it.client_shown.as_ref())),
+        ("ca", context.and_then(|it| it.ca_shown.as_ref())),
+    ] {
+        let serial = shown.map_or("none", |shown| &shown.serial);
+        text.field(&format!("tls_{name}_cert_serial"), serial);
+        let left_s = shown.map_or(0, |shown| (shown.ends_s - now_s).max(0));
+        text.field(&format!("tls_{name}_cert_expires_in_seconds"), left_s);
     }
 }
 

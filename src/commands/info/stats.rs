@@ -42,7 +42,7 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("acl_access_denied_cmd", totals.commands_denied);
     text.field("acl_access_denied_key", totals.keys_denied);
     text.field("acl_access_denied_channel", totals.channels_denied);
-    text.field("acl_access_denied_tls_cert", 0);
+    text.field("acl_access_denied_tls_cert", totals.certificates_denied);
     text.field("acl_access_denied_db", totals.databases_denied);
 }
 

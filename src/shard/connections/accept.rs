@@ -3,9 +3,13 @@
 
 use crate::base::alloc;
 use crate::client::Connection;
+use crate::control::is_tls_listener;
 use crate::exec::{ClientHome, Session};
-use crate::io::{ConnId, Socket};
+use crate::io::{ConnId, ListenerId, Socket};
 use crate::mesh::Handover;
+use crate::net::Stream;
+use crate::net::tls::TlsStream;
+use crate::observe::Level;
 use crate::resp::{Error, Reply};
 use crate::shard::limits::ACCEPT_BACKLOG_MAX;
 use crate::shard::state::Shard;
@@ -13,20 +17,25 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 impl Shard {
-    /// Assigns a new connection to the shard with the fewest clients.
-    pub(in crate::shard) fn accepted(&mut self, socket: Socket) {
+    /// Assigns a new connection of a listener to the shard with the fewest clients.
+    pub(in crate::shard) fn accepted(&mut self, listener: ListenerId, socket: Socket) {
         self.env.board.counters.connections_received.add(1);
         let clients = &self.env.process.clients;
         let total: u64 = clients.iter().map(|n| n.load(Ordering::Relaxed)).sum();
         let client_id = self.env.process.client_id();
+        let is_tls = is_tls_listener(listener);
         if total >= u64::from(self.env.config.maxclients) {
             self.env.board.counters.connections_rejected.add(1);
-            return self.refuse_socket(socket, client_id, Error::MaxClients);
+            // A handshake only to send an error would cost more than the client is worth.
+            if !is_tls {
+                self.refuse_socket(socket, client_id, Error::MaxClients);
+            }
+            return;
         }
         let counts = clients.iter().map(|n| n.load(Ordering::Relaxed)).enumerate();
         let (shard, _) = counts.min_by_key(|(_, n)| *n).expect("at least one shard");
         clients[shard].fetch_add(1, Ordering::Relaxed);
-        let handover = Handover { socket, client_id };
+        let handover = Handover { socket, client_id, is_tls };
         if shard == self.env.me {
             return self.adopt(handover);
         }
@@ -88,7 +97,7 @@ impl Shard {
 
     /// Adopts a connection that is already counted for this shard.
     pub(in crate::shard) fn adopt(&mut self, handover: Handover) {
-        let Some(conn) = self.open(handover.socket, handover.client_id) else {
+        let Some(conn) = self.open(handover) else {
             self.env.process.clients[self.env.me].fetch_sub(1, Ordering::Relaxed);
             return;
         };
@@ -105,7 +114,7 @@ impl Shard {
     /// Replies with an error to a client that is not served, and closes the connection. The
     /// connection is not counted.
     fn refuse_socket(&mut self, socket: Socket, client_id: u64, error: Error) {
-        if let Some(conn) = self.open(socket, client_id) {
+        if let Some(conn) = self.open(Handover { socket, client_id, is_tls: false }) {
             self.turn_away(conn, &error);
         }
     }
@@ -118,7 +127,13 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    fn open(&mut self, socket: Socket, client_id: u64) -> Option<ConnId> {
+    fn open(&mut self, handover: Handover) -> Option<ConnId> {
+        let Handover { socket, client_id, is_tls } = handover;
+        let stream = match is_tls {
+            false => Stream::Plain,
+            // The port of TLS was closed meanwhile if there is no context.
+            true => Stream::Tls(Box::new(TlsStream::new(&*self.env.process.tls.context()?))),
+        };
         let mut session = Session::new(client_id, true, self.env.now.monotonic_ms());
         if session.is_loader() {
             session.is_no_evict = true;
@@ -138,7 +153,7 @@ impl Shard {
         }
         let home = ClientHome { shard: self.env.me as u16, conn, generation };
         self.env.process.client_homes.add(client_id, home);
-        self.connections.insert(conn, Connection::new(session, generation));
+        self.connections.insert(conn, Connection::new(session, stream, generation));
         self.count_bytes(conn);
         self.env.board.gauges.clients.set(self.connections.len() as i64);
         Some(conn)
@@ -148,6 +163,9 @@ impl Shard {
     pub(in crate::shard) fn hung_up(&mut self, conn: ConnId, error: Option<io::Error>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_hung_up = true;
+        if connection.stream.is_handshaking() {
+            return self.hung_up_early(conn, error);
+        }
         let is_blocked = connection.session.is_blocked;
         if error.is_some() || is_blocked {
             return self.close(conn);
@@ -181,6 +199,7 @@ impl Shard {
         }
         self.unwatch(conn);
         self.detach_replica(conn);
+        self.bid_farewell(conn);
         self.driver.close(conn);
     }
 
@@ -199,10 +218,15 @@ impl Shard {
 
     /// Logs a line about a connection, unless there are too many such lines.
     pub(in crate::shard) fn log_limited(&mut self, line: &str) {
+        self.log_limited_at(Level::Notice, line);
+    }
+
+    /// Logs a line about a connection at a level, unless there are too many such lines.
+    pub(in crate::shard) fn log_limited_at(&mut self, level: Level, line: &str) {
         if let Some(withheld) = self.clients.log_limit.allow(self.env.now.monotonic_ns) {
             let more =
                 if withheld > 0 { format!(" ({withheld} more before)") } else { String::new() };
-            self.env.process.log.notice(&format!("{line}{more}"));
+            self.env.process.log.write(level, &format!("{line}{more}"));
         }
     }
 

@@ -48,6 +48,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) trackers: TrackingClients,
     /// Bytes of unsent output of a connection above which its batches have one command.
     pub(in crate::shard) output_bytes_batched: usize,
+    /// Connections whose next step of a handshake is due, with their generations; each once.
+    pub(in crate::shard) handshakes: VecDeque<(ConnId, u32)>,
 }
 
 impl Clients {
@@ -66,6 +68,7 @@ impl Clients {
             subscribers: Subscribers::new(hasher),
             trackers: TrackingClients::default(),
             output_bytes_batched: usize::MAX,
+            handshakes: VecDeque::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::exec::ClientKind;
 use crate::io::ConnId;
+use crate::net::tls::limits::HANDSHAKE_MS_MAX;
 use crate::shard::limits::{CONNECTIONS_PER_TICK, TICKS_PER_ROUND};
 use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
@@ -27,6 +28,11 @@ impl Shard {
             }
             self.clients.peaks.see(connection);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
+            let open_ms = now_ms.saturating_sub(connection.session.connected_ms);
+            if open_ms > HANDSHAKE_MS_MAX && connection.stream.is_handshaking() {
+                self.fail_handshake(conn, "its TLS handshake took too long");
+                continue;
+            }
             let timeout_ms = u64::from(self.env.config.timeout) * 1_000;
             let may_time_out = connection.may_time_out() && !connection.session.is_loader();
             if timeout_ms > 0 && idle_ms > timeout_ms && may_time_out {

@@ -14,6 +14,7 @@ mod queues;
 mod subscribe;
 pub(super) mod subscribers;
 pub(super) mod table;
+mod tls;
 pub(super) mod trackers;
 mod tracking;
 mod users;

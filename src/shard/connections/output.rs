@@ -25,15 +25,15 @@ impl Shard {
 
     /// Sends the connection's chunks until one of them has to wait, and counts its bytes then.
     /// Closes the connection if all output was sent and the connection is over.
-    fn send_next(&mut self, conn: ConnId) {
+    pub(in crate::shard) fn send_next(&mut self, conn: ConnId) {
         if self.replication.feed.disk().is_always() {
             self.gate_output(conn);
         }
         while let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_closing
         {
-            let Some(chunk) = connection.outbox.next_chunk() else {
-                if connection.is_over() {
+            let Some(chunk) = connection.next_chunk() else {
+                if connection.is_over() || connection.stream.has_failed() {
                     self.close(conn);
                 }
                 break;
@@ -57,8 +57,7 @@ impl Shard {
     /// connection's bytes.
     fn finish_send(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let bytes = connection.outbox.under_way_bytes() as u64;
-        connection.outbox.sent(chunk);
+        let bytes = connection.sent(chunk) as u64;
         if connection.is_closing {
             return;
         }
@@ -87,13 +86,23 @@ impl Shard {
             self.driver.release(buffer);
             return;
         };
+        if connection.stream.is_tls() {
+            return self.received_records(conn, buffer, len);
+        }
         connection.input.receive(self.driver.bytes(buffer, len));
-        connection.session.received_bytes += u64::from(len);
+        self.driver.release(buffer);
+        self.took_input(conn, u64::from(len));
+    }
+
+    /// Counts bytes that were added to the connection's input, and has them served.
+    #[inline]
+    pub(in crate::shard) fn took_input(&mut self, conn: ConnId, bytes: u64) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.session.received_bytes += bytes;
         connection.session.active_ms = self.env.now.monotonic_ms();
         connection.received_turn = self.telemetry.profile.next_turn();
-        self.driver.release(buffer);
         self.env.board.counters.reads.add(1);
-        self.env.board.counters.net_input_bytes.add(u64::from(len));
+        self.env.board.counters.net_input_bytes.add(bytes);
         if connection.is_closing {
             return;
         }

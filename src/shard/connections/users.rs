@@ -110,7 +110,7 @@ impl Shard {
     }
 
     /// Returns the description of a connection, as CLIENT INFO shows it.
-    fn client_line(&mut self, conn: ConnId) -> Vec<u8> {
+    pub(super) fn client_line(&mut self, conn: ConnId) -> Vec<u8> {
         let mut line = Vec::new();
         if let Some(connection) = self.connections.get_mut(conn) {
             let now_ms = self.env.now.monotonic_ms();
