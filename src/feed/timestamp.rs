@@ -102,10 +102,11 @@ impl HybridClock {
         self.last
     }
 
-    /// Records that a unit that is propagated has taken effect.
+    /// Records that a unit that is propagated has taken effect. The shard may expect later effects
+    /// already: those of the locks that it has just released.
     #[inline]
     pub(super) fn note_written(&mut self) {
-        self.written = self.last;
+        self.learn_written(self.last);
     }
 
     /// Records that the shard learns of effects up to this timestamp.
@@ -153,5 +154,19 @@ mod tests {
         assert_eq!(clock.arrived(2000), 2001);
         clock.keep_promise(3000);
         assert_eq!(clock.local(), 3001);
+    }
+
+    #[test]
+    fn a_unit_does_not_hide_later_effects_that_are_expected() {
+        let mut clock = HybridClock::default();
+        clock.begin_turn(10);
+        clock.learn_written(900);
+        clock.local();
+        clock.note_written();
+        assert_eq!(clock.written(), 900, "replies still wait for the released locks' effects");
+        clock.begin_turn(20);
+        clock.local();
+        clock.note_written();
+        assert_eq!(clock.written(), 1280);
     }
 }
