@@ -275,6 +275,7 @@ impl State {
                 self.mode = AofMode::Off;
                 self.forget_failures();
                 self.shared.feed.end_disk();
+                self.note_facts();
                 self.shared.process.aof.facts().is_ending = false;
                 self.publish_synced();
                 self.settle();
@@ -391,6 +392,10 @@ impl State {
         if pulled.is_cut {
             self.cut = Some(self.written + len);
         }
+        if let Some(delay) = self.shared.process.aof.write_delay().filter(|_| len > 0) {
+            self.note_facts();
+            std::thread::sleep(delay);
+        }
         let appended = match &mut self.incr {
             Some(incr) if len > 0 => incr.append(&self.buffer),
             _ => Ok(()),
@@ -491,7 +496,7 @@ impl State {
 
     /// Syncs the file on this thread, under `appendfsync always`.
     fn sync_now(&mut self) {
-        if self.config.no_appendfsync_on_rewrite && self.shared.process.aof.is_rewriting() {
+        if self.omits_syncs() {
             return;
         }
         self.await_sync();
@@ -513,6 +518,11 @@ impl State {
         self.end_sync(self.end(), Ok(()));
     }
 
+    /// Returns whether a rewrite is in progress during which the file is not synced.
+    fn omits_syncs(&self) -> bool {
+        self.config.no_appendfsync_on_rewrite && self.shared.process.aof.is_rewriting()
+    }
+
     /// Returns whether there are bytes to sync. After a failure the next sync tells whether it is
     /// over, even without bytes.
     fn must_sync(&self) -> bool {
@@ -526,8 +536,8 @@ impl State {
             // The base that is being written has these effects.
             return self.note_synced(self.end());
         }
-        if self.policy == AppendFsync::No {
-            // Nothing is ever synced, so the stream keeps nothing.
+        if self.policy == AppendFsync::No || self.omits_syncs() {
+            // Nothing is synced for a long time, so the stream keeps nothing.
             return self.raise_floor(self.end());
         }
         if self.policy != AppendFsync::Everysec || self.syncer.is_busy() {
@@ -536,10 +546,8 @@ impl State {
         if !self.must_sync() {
             return self.note_synced(self.end());
         }
-        let is_rewriting = self.shared.process.aof.is_rewriting();
         let now_ms = self.now_ms();
-        let is_due = now_ms - self.times.synced_ms >= SYNC_MS;
-        if is_due && !(self.config.no_appendfsync_on_rewrite && is_rewriting) {
+        if now_ms - self.times.synced_ms >= SYNC_MS {
             self.times.synced_ms = now_ms;
             let (file, upto) = (self.incr.as_ref().map(IncrFile::file), self.end());
             self.syncer.begin(file.expect("checked above"), upto);
@@ -640,6 +648,12 @@ impl State {
     }
 
     pub(super) fn note_facts(&self) {
+        let feed = &self.shared.feed;
+        if feed.disk().end_behind(feed.end_offset()) {
+            let line = "The append-only file has caught up. Commands that write continue.";
+            self.shared.process.log.notice(line);
+            self.shared.mesh.ring_all();
+        }
         let mut facts = self.shared.process.aof.facts();
         let size = self.incr.as_ref().map_or(0, IncrFile::size);
         facts.current_size = self.before_size + size;

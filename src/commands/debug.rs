@@ -19,7 +19,9 @@ use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// The lines of DEBUG HELP: the reference's own lines for the subcommands that exist here.
-const HELP: [&str; 74] = [
+const HELP: [&str; 76] = [
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
     "    Trigger an assertion failed.",
     "CLIENT-ENFORCE-REPLY-LIST <0|1>",
@@ -140,6 +142,11 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         (b"object", Some(key), 3 | 4) => {
             let is_fast = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
+        }
+        (b"aof-flush-sleep", Some(arg), 3) => {
+            let delay_us = u32::try_from(leading_number(arg)).unwrap_or(0);
+            cx.process.aof.set_write_delay(delay_us);
+            cx.reply.ok();
         }
         (b"loadaof", _, _) => cx.request = Some(Request::LoadAof),
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),

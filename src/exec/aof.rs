@@ -5,8 +5,9 @@ use crate::base::system::error_text;
 use crate::resp::Error;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Whether commands are appended.
 ///
@@ -45,6 +46,8 @@ pub struct AofFacts {
     pub syncs: u64,
     /// Number of writes that did not wait for a slow sync.
     pub delayed: u64,
+    /// Number of times that commands that write waited because the files were too far behind.
+    pub pauses: u64,
     /// The rewrites.
     pub rewrites: RewriteFacts,
 }
@@ -142,6 +145,8 @@ pub struct AofState {
     loaded: AtomicU8,
     /// Offset of the stream up to which the files are durable, or [`NO_OFFSET`].
     synced: AtomicU64,
+    /// Microseconds that the thread sleeps before each write, for tests of slow disks.
+    write_delay_us: AtomicU32,
 }
 
 /// The offset while there is no append-only file, or its first base is being written.
@@ -157,6 +162,7 @@ impl Default for AofState {
             is_rewriting: AtomicBool::new(false),
             loaded: AtomicU8::new(0),
             synced: AtomicU64::new(NO_OFFSET),
+            write_delay_us: AtomicU32::new(0),
         }
     }
 }
@@ -182,6 +188,17 @@ impl AofState {
     pub fn take_loaded(&self) -> Option<bool> {
         let ended = self.loaded.swap(0, Ordering::SeqCst);
         (ended > 0).then_some(ended == 2)
+    }
+
+    /// Sets for how many microseconds the thread sleeps before each write.
+    pub fn set_write_delay(&self, delay_us: u32) {
+        self.write_delay_us.store(delay_us, Ordering::Relaxed);
+    }
+
+    /// Returns for how long the thread sleeps before each write, if it does.
+    pub fn write_delay(&self) -> Option<Duration> {
+        let delay_us = self.write_delay_us.load(Ordering::Relaxed);
+        (delay_us > 0).then(|| Duration::from_micros(u64::from(delay_us)))
     }
 
     /// Locks the facts. Hold the lock for a few instructions.

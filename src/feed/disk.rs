@@ -21,6 +21,7 @@
 //!    in which they have run, and timestamps of a queue ascend. The unit's own timestamp is at most
 //!    t. So the unit was ahead of the head, and is in the stream.
 
+use super::limits::DISK_BYTES_MAX;
 use super::timestamp::Timestamp;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -45,6 +46,8 @@ pub struct Disk {
     pub(super) frontier: AtomicU64,
     /// Per shard: whether outputs wait there.
     waiting: Box<[AtomicBool]>,
+    /// Whether commands that write wait because the file is too far behind.
+    is_behind: AtomicBool,
     thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
 }
@@ -76,6 +79,7 @@ impl Disk {
             wanted: AtomicU64::new(0),
             frontier: AtomicU64::new(0),
             waiting: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            is_behind: AtomicBool::new(false),
             thread: OnceLock::new(),
             is_asleep: AtomicBool::new(false),
         }
@@ -89,6 +93,28 @@ impl Disk {
     /// Returns the first offset that the file needs.
     pub fn need(&self) -> Option<u64> {
         Some(self.need.load(Ordering::Acquire)).filter(|need| *need != NO_READER)
+    }
+
+    /// Returns whether the file is so far behind the stream that commands that write must wait.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// Makes commands that write wait if the file needs more of a stream that ends at
+    /// `end_offset` than [`DISK_BYTES_MAX`]. Returns the number of bytes if they begin to wait.
+    pub fn begin_behind(&self, end_offset: u64) -> Option<u64> {
+        let bytes = end_offset.saturating_sub(self.need()?);
+        (bytes > DISK_BYTES_MAX && !self.is_behind.swap(true, Ordering::SeqCst)).then_some(bytes)
+    }
+
+    /// Lets commands that write continue if the file needs at most half of [`DISK_BYTES_MAX`].
+    /// Returns whether they have waited.
+    pub fn end_behind(&self, end_offset: u64) -> bool {
+        let bytes = self.need().map_or(0, |need| end_offset.saturating_sub(need));
+        self.is_behind()
+            && bytes <= DISK_BYTES_MAX / 2
+            && self.is_behind.swap(false, Ordering::SeqCst)
     }
 
     /// Sets whether replies wait until their effects are durable.

@@ -4,7 +4,9 @@
 
 use super::server::{Server, Setup, free_port, wait_for};
 use super::wire::{Wire, request};
-use std::io::{BufRead, BufReader, Read, Write};
+use annulet::base::clock::Clock;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -20,11 +22,27 @@ const ELEMENTS: usize = 5;
 /// Number of kinds of units.
 const KINDS: usize = 7;
 
-/// What a writer has done: for each kind, the number of units that were sent and acknowledged.
+/// What a writer has done: for each kind, the number of units that were sent and acknowledged, and
+/// how many of them must survive a kill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Done {
     sent: [u64; KINDS],
     acked: [u64; KINDS],
+    safe: [u64; KINDS],
+}
+
+/// How the servers of a test write the append-only file.
+#[derive(Clone, Copy, Debug)]
+struct Policy {
+    appendfsync: &'static str,
+    /// A kill may lose acknowledged units that are younger than this.
+    loss_max: Duration,
+    /// Microseconds that the server sleeps before each write to the file.
+    write_delay_us: u64,
+    /// Milliseconds that a round lasts at least.
+    round_ms: u64,
+    /// Number of clients that write other keys all the time, without waiting for replies.
+    floods: usize,
 }
 
 /// Returns the commands of the `number`th unit of a kind.
@@ -86,14 +104,21 @@ fn skip_reply(stream: &mut BufReader<TcpStream>) -> Option<()> {
     }
 }
 
-/// Writes units until the server is killed.
-fn write(port: u16, writer: usize, done: &Mutex<Done>) {
+/// Writes units until the server is killed. A unit is safe once it has been acknowledged for
+/// `loss_max`.
+fn write(port: u16, writer: usize, loss_max: Duration, done: &Mutex<Done>) {
+    let clock = Clock::System;
+    let mut acked: VecDeque<(u64, usize, u64)> = VecDeque::new();
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else { return };
     stream.set_nodelay(true).expect("it is a TCP socket");
     let mut stream = BufReader::new(stream);
     for turn in 0.. {
         let kind = turn % KINDS;
         let mut now = done.lock().expect("no writer panics");
+        let old_ns = clock.monotonic_ns().saturating_sub(loss_max.as_nanos() as u64);
+        while let Some((_, kind, number)) = acked.pop_front_if(|(at_ns, ..)| *at_ns <= old_ns) {
+            now.safe[kind] = number;
+        }
         now.sent[kind] += 1;
         let number = now.sent[kind];
         drop(now);
@@ -110,8 +135,28 @@ fn write(port: u16, writer: usize, done: &Mutex<Done>) {
                 return;
             }
         }
-        done.lock().expect("no writer panics").acked[kind] = number;
+        acked.push_back((clock.monotonic_ns(), kind, number));
+        let mut now = done.lock().expect("no writer panics");
+        now.acked[kind] = number;
+        if loss_max.is_zero() {
+            now.safe[kind] = number;
+        }
     }
+}
+
+/// Writes keys that nobody counts, until the server is killed.
+fn flood(port: u16, client: usize) {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return };
+    let mut replies = stream.try_clone().expect("the socket can be shared");
+    thread::scope(|scope| {
+        scope.spawn(move || io::copy(&mut replies, &mut io::sink()));
+        for number in 0.. {
+            let key = format!("flood:{}", (number + client * 7) % 64);
+            if stream.write_all(&request(&["SET", &key, "v"])).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 fn number(reply: &str) -> u64 {
@@ -146,15 +191,15 @@ fn found(wire: &mut Wire, writer: usize, kind: usize, about: Done) -> u64 {
             let number = there.iter().filter(|is_there| **is_there).count();
             assert_eq!(number, 1, "RENAME is torn: {there:?}");
             let at = there.iter().position(|is_there| *is_there).expect("one is there") as u64;
-            let range = about.acked[kind]..=about.sent[kind];
+            let range = about.safe[kind]..=about.sent[kind];
             range.into_iter().find(|number| number % 3 == at).expect("a recent name")
         }
         5 => {
             let [from, to] = ["from", "to"].map(|name| number(&wire.ask(&["LLEN", &key(name)])));
             assert_eq!(from + to, ELEMENTS as u64, "LMOVE is torn");
-            let (acked, sent) = (about.acked[kind], about.sent[kind]);
-            let recent = (acked..=sent).find(|number| number % 2 == to);
-            recent.unwrap_or_else(|| panic!("LMOVE {acked}..{sent}: {to} moved"))
+            let (safe, sent) = (about.safe[kind], about.sent[kind]);
+            let recent = (safe..=sent).find(|number| number % 2 == to);
+            recent.unwrap_or_else(|| panic!("LMOVE {safe}..{sent}: {to} moved"))
         }
         _ => {
             let [all, sorted] =
@@ -189,23 +234,36 @@ fn prepare(wire: &mut Wire) {
 }
 
 /// Kills a server under load again and again. After each restart, with another number of shards,
-/// all acknowledged units must be there, and none in part.
-fn kill_rounds(rounds: u64, policy: &str) {
-    let arguments = ["--appendonly", "yes", "--appendfsync", policy];
+/// all units that must survive are there, and none in part.
+fn kill_rounds(rounds: u64, policy: Policy) {
+    let arguments = [
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        policy.appendfsync,
+        "--enable-debug-command",
+        "yes",
+    ];
     let setup = |round: u64| Setup { shards: [4, 2, 1, 3][round as usize % 4], driver: "auto" };
     let mut server = Server::start(setup(0), &arguments);
     prepare(&mut Wire::connect(server.port));
     let mut done = [Done::default(); WRITERS];
-    // Fsync under other policies than `always` is of no account: a kill keeps what was written.
+    // What is written survives a kill, whether it is synced or not.
     thread::sleep(Duration::from_millis(200));
     for round in 1..=rounds {
+        let delay = policy.write_delay_us.to_string();
+        Wire::connect(server.port).ask(&["DEBUG", "AOF-FLUSH-SLEEP", &delay]);
         let shared = done.map(Mutex::new);
         thread::scope(|scope| {
             for (writer, done) in shared.iter().enumerate() {
                 let port = server.port;
-                scope.spawn(move || write(port, writer, done));
+                scope.spawn(move || write(port, writer, policy.loss_max, done));
             }
-            thread::sleep(Duration::from_millis(50 + round * 37 % 200));
+            for client in 0..policy.floods {
+                let port = server.port;
+                scope.spawn(move || flood(port, client));
+            }
+            thread::sleep(Duration::from_millis(policy.round_ms + round * 37 % 200));
             if round % 2 == 0 {
                 Wire::connect(server.port).ask(&["BGREWRITEAOF"]);
             }
@@ -216,17 +274,22 @@ fn kill_rounds(rounds: u64, policy: &str) {
         let total: u64 = done.iter().flat_map(|done| done.acked).sum();
         println!("round {round}: {total} acknowledged");
         restart(&mut server, setup(round), &arguments);
-        let mut wire = Wire::connect(server.port);
-        for (writer, done) in done.iter_mut().enumerate() {
-            for kind in 0..KINDS {
-                let found = found(&mut wire, writer, kind, *done);
-                let (acked, sent) = (done.acked[kind], done.sent[kind]);
-                assert!(
-                    (acked..=sent).contains(&found),
-                    "round {round}, kind {kind}: {acked} acknowledged, {sent} sent, {found} found"
-                );
-                (done.sent[kind], done.acked[kind]) = (found, found);
-            }
+        check_found(&mut Wire::connect(server.port), round, &mut done);
+    }
+}
+
+/// Compares what the server has with what the writers have done, and continues from there.
+fn check_found(wire: &mut Wire, round: u64, done: &mut [Done; WRITERS]) {
+    for (writer, done) in done.iter_mut().enumerate() {
+        for kind in 0..KINDS {
+            let found = found(wire, writer, kind, *done);
+            let (safe, acked, sent) = (done.safe[kind], done.acked[kind], done.sent[kind]);
+            assert!(
+                (safe..=sent).contains(&found),
+                "round {round}, kind {kind}: {safe} safe of {acked} acknowledged, {sent} sent, \
+                 {found} found"
+            );
+            (done.sent[kind], done.acked[kind], done.safe[kind]) = (found, found, found);
         }
     }
 }
@@ -235,7 +298,34 @@ fn rounds() -> u64 {
     std::env::var("ANNULET_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
+const ALWAYS: Policy = Policy {
+    appendfsync: "always",
+    loss_max: Duration::ZERO,
+    write_delay_us: 0,
+    round_ms: 50,
+    floods: 0,
+};
+
 #[test]
 fn always_loses_nothing_acknowledged() {
-    kill_rounds(rounds(), "always");
+    kill_rounds(rounds(), ALWAYS);
+}
+
+#[test]
+fn always_loses_nothing_acknowledged_on_a_slow_disk() {
+    kill_rounds(rounds(), Policy { write_delay_us: 5_000, round_ms: 300, floods: 3, ..ALWAYS });
+}
+
+#[test]
+fn everysec_loses_at_most_a_second() {
+    kill_rounds(
+        rounds().div_ceil(2),
+        Policy {
+            appendfsync: "everysec",
+            loss_max: Duration::from_secs(1),
+            write_delay_us: 100_000,
+            round_ms: 1_200,
+            floods: 0,
+        },
+    );
 }

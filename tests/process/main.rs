@@ -20,6 +20,7 @@ mod observing;
 mod pubsub;
 mod server;
 mod settings;
+mod slow_disk;
 mod sockets;
 mod tls;
 mod tuning;

@@ -189,6 +189,7 @@ fn append_only(view: &View<'_>, text: &mut Text) {
         text.field("aof_buffer_length", aof.unwritten);
         text.field("aof_pending_bio_fsync", aof.syncs);
         text.field("aof_delayed_fsync", aof.delayed);
+        text.field("aof_paused_writes", aof.pauses);
     }
 }
 

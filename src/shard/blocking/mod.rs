@@ -37,6 +37,8 @@ pub(super) struct Forwarding {
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Pausing {
     now: Option<Pause>,
+    /// Commands that write wait because the append-only file is too far behind.
+    is_file_behind: bool,
     /// Postponed connections, in the order in which they were postponed.
     postponed: BTreeMap<u64, ConnId>,
     next: u64,

@@ -8,8 +8,8 @@
 //! ```
 //! The end of the pause is one of the shard's deadlines, so the shard parks until then.
 
-use crate::exec::Facts;
-use crate::exec::{Entry, Pause};
+use super::Pausing;
+use crate::exec::{Entry, Facts};
 use crate::io::ConnId;
 use crate::mesh::ReplyAddress;
 use crate::resp::{Output, Reply};
@@ -46,11 +46,20 @@ impl Shard {
         if pause == self.pausing.now {
             return;
         }
-        let strength = |pause: Option<Pause>| pause.map_or(0, |pause| 1 + u8::from(pause.is_all));
-        let is_weaker = strength(pause) < strength(self.pausing.now);
         self.pausing.now = pause;
-        self.env.facts.set(Facts::PAUSED_WRITES, pause.is_some());
-        self.env.facts.set(Facts::PAUSED_ALL, pause.is_some_and(|pause| pause.is_all));
+        self.apply_pause();
+    }
+
+    fn apply_pause(&mut self) {
+        let Pausing { now, is_file_behind, .. } = self.pausing;
+        let facts = &mut self.env.facts;
+        let strength = |facts: &Facts| {
+            u8::from(facts.has(Facts::PAUSED_WRITES)) + u8::from(facts.has(Facts::PAUSED_ALL))
+        };
+        let before = strength(facts);
+        facts.set(Facts::PAUSED_WRITES, now.is_some() || is_file_behind);
+        facts.set(Facts::PAUSED_ALL, now.is_some_and(|pause| pause.is_all));
+        let is_weaker = strength(facts) < before;
         self.partition.env_mut().facts = self.env.facts;
         self.settle_settings();
         if is_weaker {
@@ -58,11 +67,33 @@ impl Shard {
         }
     }
 
-    /// Ends the pause when its time is over.
+    /// Ends the pause when its time is over. Also pauses commands that write while the append-only
+    /// file is too far behind the stream; while it cannot be written, they are refused instead.
     pub(in crate::shard) fn check_pause(&mut self) {
+        let feed = &self.replication.feed;
+        if feed.is_on() {
+            if let Some(bytes) = feed.disk().begin_behind(feed.end_offset()) {
+                self.note_file_behind(bytes);
+            }
+        }
+        let is_behind = self.replication.feed.disk().is_behind();
+        let is_file_behind = is_behind && !self.env.facts.has(Facts::DISK_ERROR);
+        if is_file_behind != self.pausing.is_file_behind {
+            self.pausing.is_file_behind = is_file_behind;
+            self.apply_pause();
+        }
         if self.pausing.now.is_some_and(|pause| pause.is_over(self.env.now.unix_ms())) {
             self.note_pause();
         }
+    }
+
+    #[cold]
+    fn note_file_behind(&self, bytes: u64) {
+        self.env.process.aof.facts().pauses += 1;
+        self.env.process.log.warning(&format!(
+            "The append-only file is {bytes} bytes behind (disk is busy?). Commands that write \
+             wait until it has caught up."
+        ));
     }
 
     /// Postpones the connection: its next command must not run before the pause is over.
