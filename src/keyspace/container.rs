@@ -88,8 +88,6 @@ impl<T: Container> Drop for Edit<'_, T> {
             if self.is_changed {
                 self.slice.raise(db, &key, Event::Del, 0);
             }
-        } else if self.is_changed {
-            self.slice.rewritten(db, &key, self.place);
         }
     }
 }

@@ -159,8 +159,7 @@ impl Slice {
             apart => Value::Object(apart.into_object().expect("it is not a string")),
         };
         let index = self.index_of(key.slot);
-        let tools = &self.tools;
-        self.databases[db].change(index, |table| table.rewritten(tools, place, was_volatile));
+        self.databases[db].change(index, |table| table.rewritten(place, was_volatile));
         let (expiry, clock) = (entry.expiry(), entry.clock());
         DetachedValue { is_edited, ..DetachedValue::plain(value, expiry, clock) }
     }

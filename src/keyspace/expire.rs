@@ -347,7 +347,7 @@ impl Slice {
             self.note_key_gone(db, entry.key());
             self.graveyard.bury_entry(&mut self.tools.heap, entry);
         } else {
-            self.databases[db].change(index, |table| table.rewritten(tools, place, was_volatile));
+            self.databases[db].change(index, |table| table.rewritten(place, was_volatile));
             self.note_moments(db, entry, true);
         }
     }

@@ -106,9 +106,8 @@ impl Slice {
         }
         if old != new {
             let index = self.index_of(key.slot);
-            let tools = &self.tools;
             let was_volatile = place.word().is_volatile();
-            self.databases[db].change(index, |table| table.rewritten(tools, place, was_volatile));
+            self.databases[db].change(index, |table| table.rewritten(place, was_volatile));
         }
     }
 

@@ -9,6 +9,7 @@ mod cut;
 mod database;
 mod detached;
 mod digest;
+mod early;
 mod elements;
 mod event;
 mod evict;

@@ -523,9 +523,7 @@ impl Slice {
         match entry.rewrite(draft) {
             Ok(()) => {
                 let index = self.index_of(key.slot);
-                let tools = &self.tools;
-                self.databases[db]
-                    .change(index, |table| table.rewritten(tools, place, was_volatile));
+                self.databases[db].change(index, |table| table.rewritten(place, was_volatile));
                 self.note_moments(db, entry, true);
             }
             Err(draft) => self.renew(db, key, place, draft),
@@ -537,23 +535,9 @@ impl Slice {
         self.note_change(db, key);
         let index = self.index_of(key.slot);
         let new = Entry::new(&mut self.tools.heap, draft);
-        let tools = &self.tools;
-        let old = self.databases[db].change(index, |table| table.replace(tools, place, new));
+        let old = self.databases[db].change(index, |table| table.replace(place, new));
         self.note_moments(db, new, true);
         old.free(&mut self.tools.heap);
-    }
-
-    /// Records that the value at a place was changed without replacing its entry.
-    pub(super) fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
-        self.note_change(db, key);
-        self.rewritten(db, key, place);
-    }
-
-    /// Records a change like [`Slice::touch`], for which an event was raised.
-    pub(super) fn rewritten(&mut self, db: usize, key: &Key<'_>, place: Place) {
-        let index = self.index_of(key.slot);
-        let tools = &self.tools;
-        self.databases[db].change(index, |table| table.touch(tools, place));
     }
 
     /// Removes a key. Returns false if the key did not exist or had expired.
@@ -614,8 +598,7 @@ impl Slice {
                 self.note_change(db, key);
                 entry.put_expiry(at);
                 let index = self.index_of(key.slot);
-                let tools = &self.tools;
-                self.databases[db].change(index, |table| table.rewritten(tools, place, true));
+                self.databases[db].change(index, |table| table.rewritten(place, true));
             }
             _ => {
                 self.note_moments(db, entry, false);
@@ -765,6 +748,10 @@ impl Slice {
                 let table = database.table(index).expect("an occupied table exists");
                 table.check(&self.tools);
                 for number in 0..table.buckets() {
+                    let mut keys = 0;
+                    table.for_each_in_bucket(number, &mut |_| keys += 1);
+                    let is_saved = table.version_of(number) == self.tools.version;
+                    assert!(keys == 0 || is_saved || self.cut.is_some(), "a cut walks to its end");
                     table.for_each_in_bucket(number, &mut |word| {
                         volatile += usize::from(word.entry().expiry().is_some());
                         with_moments += usize::from(word.entry().has_moments());

@@ -24,7 +24,7 @@ impl Slice {
         {
             let entry = place.entry();
             entry.put_clock(self.access.used(entry.clock()));
-            self.touch(db, key, place);
+            self.note_change(db, key);
         } else {
             self.put(db, key, found, Payload::Int(number), Expiry::Keep);
         }
@@ -97,11 +97,11 @@ impl Slice {
         self.note_string(len);
         if entry.is_large() {
             entry.large_mut(tail, len);
-            return self.touch(db, key, place);
+            return self.note_change(db, key);
         }
         if entry.extend(tail, len) {
             entry.mark_edited();
-            return self.touch(db, key, place);
+            return self.note_change(db, key);
         }
         let mut buffer = IntText::new();
         let value = entry.string().expect("the key holds a string");

@@ -107,5 +107,9 @@ pub const BORROW_NS_MAX: u64 = 200_000;
 /// rings; this timeout only guards against a broken doorbell.
 pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
 
+/// Nanoseconds that a shard sleeps at a time while a file that is being written is too far behind:
+/// about as long as its thread takes for 20 KB.
+pub const DISK_WAIT_NS: u64 = 200_000;
+
 /// Seconds between two attempts of a save in the background after one has failed.
 pub const SAVE_RETRY_S: u64 = 5;

@@ -1,6 +1,8 @@
 //! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
-use super::limits::{LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX};
+use super::limits::{
+    DISK_WAIT_NS, LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX,
+};
 use super::state::Shard;
 use crate::exec::{Bell, OffloadPool, Offloads, Shutdown};
 use crate::io::{Completion, Wait};
@@ -143,6 +145,11 @@ impl Shard {
     /// other shards are expected, it polls for a limited number of turns. Otherwise it parks until
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
+        if self.partition.is_behind_disk() {
+            // The thread that writes the file may need this core.
+            self.ring();
+            return Wait::AtMost(DISK_WAIT_NS);
+        }
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
         let due = due || self.can_settle_units() || self.cron.evicts;

@@ -2,13 +2,13 @@
 
 /// Bytes of pieces that wait to be written. Above this limit the walks of a cut pause. It is some
 /// milliseconds of work for a fast disk, and little beside the keys themselves.
-pub const QUEUE_BYTES_MAX: usize = 16 << 20;
+pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of pieces above which the shards serve no sockets until some are written. Walks pause long
 /// before, but a key that changes is pushed whatever waits: a disk that is slower than the changes
 /// slows them down. If the keys take much memory, the limit is one in [`CHANGED_SHARE`] bytes of
 /// it.
-pub const CHANGED_BYTES_MIN: usize = 64 << 20;
+pub const CHANGED_BYTES_MIN: usize = 24 << 20;
 
 /// The part of the memory that waiting pieces may take.
 pub const CHANGED_SHARE: usize = 16;

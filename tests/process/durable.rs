@@ -116,7 +116,10 @@ fn write(port: u16, writer: usize, loss_max: Duration, done: &Mutex<Done>) {
         let kind = turn % KINDS;
         let mut now = done.lock().expect("no writer panics");
         let old_ns = clock.monotonic_ns().saturating_sub(loss_max.as_nanos() as u64);
-        while let Some((_, kind, number)) = acked.pop_front_if(|(at_ns, ..)| *at_ns <= old_ns) {
+        while let Some((at_ns, kind, number)) = acked.front().copied()
+            && at_ns <= old_ns
+        {
+            acked.pop_front();
             now.safe[kind] = number;
         }
         now.sent[kind] += 1;

@@ -118,6 +118,12 @@ impl Bucket {
         Places(HIGH_BITS & nonzero(self.meta))
     }
 
+    /// Returns whether the bucket has no entries.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns the number of entries in the bucket.
     pub fn len(&self) -> usize {
         self.places().0.count_ones() as usize

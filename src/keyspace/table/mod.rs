@@ -66,7 +66,7 @@ pub struct Tools {
     pub heap: Heap,
     /// The keyed hash function.
     pub hasher: ahash::RandomState,
-    /// The version, 2 bits, that is written to every bucket that changes.
+    /// The version, 2 bits, of buckets that the last cut has saved, or has nothing to save of.
     pub version: u8,
 }
 
@@ -323,7 +323,8 @@ impl Table {
         }
     }
 
-    /// Adds an entry, whose key must not be in the table yet.
+    /// Adds an entry, whose key must not be in the table yet. A bucket that was empty gets the
+    /// present version: there was nothing to save.
     pub fn insert(&mut self, tools: &mut Tools, hash: u64, entry: Entry) {
         let word = Word::new(entry);
         if self.directory.len() == 0 {
@@ -333,7 +334,10 @@ impl Table {
         self.keys += 1;
         self.volatile += u32::from(word.is_volatile());
         self.note_expiry(number, entry);
-        self.stamp(tools.version, number);
+        // SAFETY: the bucket exists; nothing else refers to it.
+        if unsafe { (*self.directory.bucket(number)).is_empty() } {
+            self.stamp(tools.version, number);
+        }
         self.add(&mut tools.heap, number, tag_of(hash), word);
         let (keys, buckets) = (u64::from(self.keys) * 8, u64::from(self.buckets()));
         if keys > buckets * GROW_KEYS
@@ -376,7 +380,6 @@ impl Table {
     /// The caller owns the entry then.
     pub fn extract(&mut self, tools: &mut Tools, place: Place) -> Entry {
         let word = place.word();
-        self.touch(tools, place);
         self.take(tools, place);
         assert!(self.keys > 0 && self.volatile >= u32::from(word.is_volatile()));
         self.keys -= 1;
@@ -436,12 +439,6 @@ impl Table {
         }
     }
 
-    /// Records that the entry at a place is changed: writes the version to the bucket.
-    #[inline]
-    pub fn touch(&mut self, tools: &Tools, place: Place) {
-        self.stamp(tools.version, place.number);
-    }
-
     /// Writes a version to a bucket.
     #[inline]
     pub fn stamp(&mut self, version: u8, number: u32) {
@@ -471,22 +468,21 @@ impl Table {
     }
 
     /// Replaces an entry by another one of the same key. The caller owns the old entry then.
-    pub fn replace(&mut self, tools: &Tools, place: Place, entry: Entry) -> Entry {
+    pub fn replace(&mut self, place: Place, entry: Entry) -> Entry {
         let old = place.word();
-        self.put_word(tools, place, old.is_volatile(), entry);
+        self.put_word(place, old.is_volatile(), entry);
         old.entry()
     }
 
     /// Updates word and counters after an entry was rewritten in place. `was_volatile` describes
     /// the old entry.
     #[inline]
-    pub fn rewritten(&mut self, tools: &Tools, place: Place, was_volatile: bool) {
-        self.put_word(tools, place, was_volatile, place.entry());
+    pub fn rewritten(&mut self, place: Place, was_volatile: bool) {
+        self.put_word(place, was_volatile, place.entry());
     }
 
     #[inline]
-    fn put_word(&mut self, tools: &Tools, mut place: Place, was_volatile: bool, entry: Entry) {
-        self.touch(tools, place);
+    fn put_word(&mut self, mut place: Place, was_volatile: bool, entry: Entry) {
         let word = Word::new(entry);
         // SAFETY: the bucket exists; nothing else refers to it.
         unsafe { place.bucket.as_mut() }.put_word(usize::from(place.index), word);

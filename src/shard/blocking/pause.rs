@@ -71,10 +71,10 @@ impl Shard {
     /// file is too far behind the stream; while it cannot be written, they are refused instead.
     pub(in crate::shard) fn check_pause(&mut self) {
         let feed = &self.replication.feed;
-        if feed.is_on() {
-            if let Some(bytes) = feed.disk().begin_behind(feed.end_offset()) {
-                self.note_file_behind(bytes);
-            }
+        if feed.is_on()
+            && let Some(bytes) = feed.disk().begin_behind(feed.end_offset())
+        {
+            self.note_file_behind(bytes);
         }
         let is_behind = self.replication.feed.disk().is_behind();
         let is_file_behind = is_behind && !self.env.facts.has(Facts::DISK_ERROR);
