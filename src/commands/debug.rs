@@ -143,11 +143,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             let is_fast = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
         }
-        (b"aof-flush-sleep", Some(arg), 3) => {
-            let delay_us = u32::try_from(leading_number(arg)).unwrap_or(0);
-            cx.process.aof.set_write_delay(delay_us);
-            cx.reply.ok();
-        }
         (b"loadaof", _, _) => cx.request = Some(Request::LoadAof),
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
         (b"quicklist-packed-threshold", Some(arg), 3) => {

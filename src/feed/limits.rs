@@ -6,8 +6,9 @@
 /// parts.
 pub const LANE_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of the stream that the append-only file may still need. Above this limit commands that write
-/// wait until the file needs at most half of it. A slow disk at 50 MB/s has them durable in 5 s.
+/// Bytes of the stream that the append-only file may still need. Above this limit commands that
+/// write wait until the file needs at most half of it. A slow disk at 50 MB/s has them durable in
+/// 5 s.
 pub const DISK_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of a backlog block: the unit of freeing and of sending.

@@ -1,10 +1,9 @@
-//! One numbered database of a slice: a table per hash slot, and a summary per 64 tables.
+//! One numbered database of a slice: a table per hash slot, in groups of 64.
 //!
 //! ```text
-//!   tables   one per hash slot of the slice. There are none until the first key is inserted;
-//!            from then on the database has tables
-//!   groups   for 64 tables each: the number of keys, and one bit per table for "has keys" and for
-//!            "has volatile keys"
+//!   groups   none until the first key is inserted. Each has the number of its keys, and one bit
+//!            per table for "has keys" and for "has volatile keys"
+//!   tables   of a group, 2 KiB: from the first key in the group on
 //! ```
 //! A key is volatile if it or one of its elements has an expiry.
 
@@ -16,18 +15,25 @@ pub const GROUP_TABLES: usize = 64;
 
 const _: () = assert!(GROUP_TABLES == u64::BITS as usize);
 
-#[derive(Clone, Copy, Debug, Default)]
+/// The tables of a group.
+type Tables = Box<[Table; GROUP_TABLES]>;
+
+#[derive(Debug, Default)]
 struct Group {
     keys: usize,
     occupied: u64,
     volatile: u64,
+    tables: Option<Tables>,
 }
+
+const _: () = assert!(size_of::<Group>() == 32);
 
 /// The tables of one database.
 #[derive(Debug)]
 pub struct Database {
-    tables: Vec<Table>,
     groups: Vec<Group>,
+    /// Number of hash slots; 0 until the first key is inserted.
+    slots: usize,
     keys: usize,
     volatile: usize,
     /// Keys that have elements with an expiry.
@@ -42,8 +48,8 @@ pub struct Database {
 impl Database {
     /// A database without keys; it allocates nothing.
     pub const EMPTY: Database = Database {
-        tables: Vec::new(),
         groups: Vec::new(),
+        slots: 0,
         keys: 0,
         volatile: 0,
         with_moments: 0,
@@ -51,13 +57,17 @@ impl Database {
         earliest: Tick::NEVER,
     };
 
-    /// Creates the tables, one for each of `slots` hash slots, if they do not exist yet.
+    /// Creates the table number `index` of `slots`, and the others of its group, if they do not
+    /// exist yet.
     #[inline]
-    pub fn prepare(&mut self, slots: usize) {
-        if self.tables.is_empty() {
-            self.tables.resize_with(slots, || Table::EMPTY);
-            self.groups.resize(slots.div_ceil(GROUP_TABLES), Group::default());
+    pub fn prepare(&mut self, slots: usize, index: usize) {
+        assert!(index < slots);
+        if self.groups.is_empty() {
+            self.groups.resize_with(slots.div_ceil(GROUP_TABLES), Group::default);
+            self.slots = slots;
         }
+        let tables = &mut self.groups[index / GROUP_TABLES].tables;
+        tables.get_or_insert_with(|| Box::new([Table::EMPTY; GROUP_TABLES]));
     }
 
     /// Returns the number of keys.
@@ -89,21 +99,23 @@ impl Database {
         }
     }
 
-    /// Returns the table number `index` of the slice; `None` if no tables were created.
+    /// Returns the table number `index` of the slice; `None` if it was not created.
     #[inline]
     pub fn table(&self, index: usize) -> Option<&Table> {
-        self.tables.get(index)
+        let tables = self.groups.get(index / GROUP_TABLES)?.tables.as_ref()?;
+        Some(&tables[index % GROUP_TABLES])
     }
 
     /// Runs `change` on an existing table and updates the sums of the database.
     #[inline]
     pub fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Table) -> T) -> T {
-        let table = &mut self.tables[index];
+        let group = &mut self.groups[index / GROUP_TABLES];
+        let tables = group.tables.as_mut().expect("the table exists");
+        let table = &mut tables[index % GROUP_TABLES];
         let (keys, volatile) = (table.len(), table.volatile_len());
         let result = change(table);
         self.earliest = self.earliest.min(table.earliest());
         if table.len() != keys || table.volatile_len() != volatile {
-            let group = &mut self.groups[index / GROUP_TABLES];
             group.keys = group.keys + table.len() - keys;
             self.keys = self.keys + table.len() - keys;
             self.volatile = self.volatile + table.volatile_len() - volatile;
@@ -147,33 +159,39 @@ impl Database {
             group += 1;
         }
         let mut index = group * GROUP_TABLES;
-        while left >= self.tables[index].len() {
-            left -= self.tables[index].len();
+        for table in self.groups[group].tables.iter().flat_map(|tables| tables.iter()) {
+            if left < table.len() {
+                break;
+            }
+            left -= table.len();
             index += 1;
         }
         index
     }
 
-    /// Returns the number of tables.
+    /// Returns the number of hash slots; 0 before the first key.
     pub fn slots(&self) -> usize {
-        self.tables.len()
+        self.slots
     }
 
-    /// Returns the tables, for freeing them.
-    pub fn into_tables(self) -> Vec<Table> {
-        self.tables
+    /// Returns the tables of each group, for freeing them.
+    pub fn into_tables(self) -> impl Iterator<Item = Vec<Table>> {
+        let tables = self.groups.into_iter().filter_map(|group| group.tables);
+        tables.map(|tables| Vec::from(tables as Box<[Table]>))
     }
 
     /// Asserts that all sums are right. O(slots), for tests.
     pub fn check(&self) {
         let (mut keys, mut volatile) = (0, 0);
-        for (index, table) in self.tables.iter().enumerate() {
-            let group = &self.groups[index / GROUP_TABLES];
-            let bit = 1u64 << (index % GROUP_TABLES);
-            assert_eq!(group.occupied & bit != 0, table.len() > 0);
-            assert_eq!(group.volatile & bit != 0, table.volatile_len() > 0);
-            keys += table.len();
-            volatile += table.volatile_len();
+        for group in &self.groups {
+            assert!(group.tables.is_some() || (group.keys == 0 && group.occupied == 0));
+            for (index, table) in group.tables.iter().flat_map(|all| all.iter()).enumerate() {
+                let bit = 1u64 << index;
+                assert_eq!(group.occupied & bit != 0, table.len() > 0);
+                assert_eq!(group.volatile & bit != 0, table.volatile_len() > 0);
+                keys += table.len();
+                volatile += table.volatile_len();
+            }
         }
         assert_eq!((self.keys, self.volatile), (keys, volatile));
         assert!(self.moments_only <= self.with_moments.min(self.volatile));

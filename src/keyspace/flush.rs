@@ -19,9 +19,6 @@ impl Slice {
                 continue;
             }
             let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
-            // Allocates the tables now, so that their memory does not appear to be caused by the
-            // first key.
-            self.databases[db].prepare(old.slots());
             if let Some(old) = self.set_aside(db, old) {
                 self.graveyard.bury_tables(old.into_tables());
             }

@@ -35,7 +35,7 @@ const SHARED_ROUNDS_MAX: u64 = 16;
 /// The queues of tables and values that wait to be freed.
 #[derive(Debug, Default)]
 pub struct Graveyard {
-    /// The tables of flushed databases; the last table of each database is freed first.
+    /// The tables of flushed databases, in groups; the last table of each is freed first.
     roots: VecDeque<Vec<Table>>,
     large: VecDeque<Grave>,
     large_bytes: usize,
@@ -72,11 +72,9 @@ impl Graveyard {
         std::mem::take(&mut self.freed)
     }
 
-    /// Queues the tables of a database.
-    pub fn bury_tables(&mut self, tables: Vec<Table>) {
-        if !tables.is_empty() {
-            self.roots.push_back(tables);
-        }
+    /// Queues the tables of a database, which come in groups.
+    pub fn bury_tables(&mut self, groups: impl Iterator<Item = Vec<Table>>) {
+        self.roots.extend(groups);
     }
 
     /// Frees an entry at once and its separate value with [`Graveyard::bury_apart`].

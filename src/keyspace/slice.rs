@@ -503,7 +503,7 @@ impl Slice {
         let index = self.index_of(key.slot);
         let tools = &mut self.tools;
         let database = &mut self.databases[db];
-        database.prepare(self.slots.len());
+        database.prepare(self.slots.len(), index);
         let entry = Entry::new(&mut tools.heap, draft);
         database.change(index, |table| table.insert(tools, key.hash, entry));
         self.note_moments(db, entry, true);

@@ -1,4 +1,5 @@
-//! DEBUG of the process: its log, its periodic work, its config file, and ways to crash it.
+//! DEBUG of the process: its log, its files, its periodic work, its config file, and ways to crash
+//! it.
 
 use super::leading_number;
 use crate::base::crash;
@@ -17,6 +18,10 @@ pub(super) fn debug_process(
         (b"assert", _, _) => panic!("DEBUG ASSERT was called"),
         (b"panic", _, _) => panic!("DEBUG PANIC was called"),
         (b"segfault", _, _) => crash::fault(),
+        (b"aof-flush-sleep", Some(arg), 3) => {
+            let delay_us = u32::try_from(leading_number(arg)).unwrap_or(0);
+            cx.process.aof.set_write_delay(delay_us);
+        }
         (b"config-rewrite-force-all", None, _) => rewrite_settings(cx.process, true)?,
         (b"log", Some(arg), 3) => {
             cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(arg)));
