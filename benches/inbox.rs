@@ -24,6 +24,8 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             sees_due: false,
             is_quiet: false,
             is_tracked: false,
+            is_asking: false,
+            is_on_port: false,
             is_part: false,
             discovers: false,
             is_counted: false,

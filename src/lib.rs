@@ -31,6 +31,7 @@
 //!  1 observe    recording: counters, histograms, the log
 //!  2 acl        users, their rules, the check of a command against them
 //!  2 net        input and output of a connection
+//!  2 cluster    the nodes of a cluster, who serves which slot, nodes.conf
 //!  2 control    the executor for work that waits (glommio)
 //!  2 keyspace   the keys of one partition: table, entries, expiry, scan
 //!  2 rdb        a snapshot as bytes, written and read
@@ -120,6 +121,7 @@ pub mod acl;
 pub mod aof;
 pub mod base;
 pub mod client;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod control;

@@ -16,12 +16,11 @@ mod inner;
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe"],
-    &["acl", "net", "control", "keyspace", "rdb", "pubsub", "script"],
+    &["acl", "net", "cluster", "control", "keyspace", "rdb", "pubsub", "script"],
     &["exec"],
     &["mesh", "gate"],
     &["txn", "feed", "snapshot"],
     &["replica", "aof"],
-    &["cluster"],
     &["commands"],
     &["client", "http", "partition"],
     &["shard"],

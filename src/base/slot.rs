@@ -58,6 +58,20 @@ pub fn slots_of_share(share: usize, shares: usize) -> Range<u16> {
     first(share)..first(share + 1)
 }
 
+/// Returns the one slot of all keys that a glob-style pattern can match; none if they may be in
+/// several slots.
+pub fn slot_of_pattern(pattern: &[u8]) -> Option<u16> {
+    // Behind a tag, wildcards do not matter. Before it they could match an earlier tag.
+    let is_plain = |text: &[u8]| !text.iter().any(|byte| b"*?[\\".contains(byte));
+    let open = pattern.iter().position(|byte| *byte == b'{');
+    let tag = open.and_then(|open| {
+        let close = pattern[open + 1..].iter().position(|byte| *byte == b'}')?;
+        (close > 0).then_some(open + 1 + close)
+    });
+    let decisive = &pattern[..tag.unwrap_or(pattern.len())];
+    is_plain(decisive).then(|| slot_of(pattern))
+}
+
 /// Returns the part of a key that decides its slot.
 #[inline]
 pub fn tag_of(key: &[u8]) -> &[u8] {
@@ -122,6 +136,11 @@ mod tests {
         assert_eq!(slot_of(b"foo{{bar}}zap"), slot_of(b"{bar"));
         assert_eq!(slot_of(b"foo{bar}{zap}"), slot_of(b"bar"));
         assert_eq!(tag_of(b"foo{}{bar}"), b"foo{}{bar}");
+        assert_eq!(slot_of_pattern(b"{bar}*"), Some(slot_of(b"bar")));
+        assert_eq!(slot_of_pattern(b"foo{}"), Some(slot_of(b"foo{}")));
+        for open in [&b"*{bar}"[..], b"{b?r}x", b"foo*", b"{}*", b"a\\{bar}", b"[a]{bar}"] {
+            assert_eq!(slot_of_pattern(open), None);
+        }
         assert_eq!(tag_of(b"foo{bar"), b"foo{bar");
     }
 

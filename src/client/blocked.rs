@@ -58,6 +58,8 @@ pub enum GivingUp {
     Error,
     /// WAITAOF waits for an append-only file, which was turned off.
     NoFile,
+    /// Its keys are in a slot that another node of the cluster serves now.
+    Redirected,
     /// The rules of its user do not allow it any more.
     Denied(Reason),
 }

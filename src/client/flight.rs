@@ -3,7 +3,7 @@
 
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
-use crate::exec::{Entry, Merge};
+use crate::exec::{Entry, Merge, SlotStats};
 use crate::mesh::{Envelope, FlightId, Survey, TxnPart};
 use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
@@ -426,11 +426,14 @@ impl Flight {
                 }
                 Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
-                Merge::Debug(merge) => {
+                Merge::Debug(_) | Merge::SlotStats => {
                     let texts = members.iter().map(|&p| self.bytes(p, cursors));
                     let texts: Vec<Cow<'_, [u8]>> = texts.collect();
                     let texts: Vec<&[u8]> = texts.iter().map(|text| bulk_text(text)).collect();
-                    merge_debug(merge, &texts, &mut reply);
+                    match merge {
+                        Merge::Debug(merge) => merge_debug(merge, &texts, &mut reply),
+                        _ => SlotStats::merge(&texts).write(&mut reply),
+                    }
                 }
             }
         }

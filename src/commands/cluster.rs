@@ -1,15 +1,83 @@
-//! Cluster commands on the connection. There is no cluster mode: READONLY and READWRITE set a flag
-//! that CLIENT LIST shows, ASKING is refused with the reference's error.
+//! CLUSTER, and the commands by which a connection follows redirections.
 
-use crate::exec::{Command, SessionContext};
+mod change;
+mod keys;
+mod setslot;
+mod show;
+mod stats;
+
+pub(super) use show::info_fields;
+
+use crate::base::number::parse_i64;
+use crate::base::slot::SLOT_COUNT;
+use crate::cluster::Cluster;
+use crate::exec::{Command, Process, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
 /// The commands of this file.
-pub static FAMILY: &[&Command] = &[&ASKING, &READONLY, &READWRITE];
+pub static FAMILY: &[&Command] = &[&CLUSTER, &ASKING, &READONLY, &READWRITE];
+
+/// The reply to commands of a cluster, if the process is no node of one.
+const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
+
+static CLUSTER: Command = Command::container(
+    Card::new("cluster", Group::Cluster, "3.0.0")
+        .summary("A container for Cluster commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[
+        &change::ADDSLOTS,
+        &change::ADDSLOTSRANGE,
+        &change::BUMPEPOCH,
+        &show::COUNT_FAILURE_REPORTS,
+        &keys::COUNTKEYSINSLOT,
+        &change::DELSLOTS,
+        &change::DELSLOTSRANGE,
+        &change::FAILOVER,
+        &keys::FLUSHSLOT,
+        &change::FLUSHSLOTS,
+        &change::FORGET,
+        &keys::GETKEYSINSLOT,
+        &show::HELP,
+        &show::INFO,
+        &show::KEYSLOT,
+        &show::LINKS,
+        &show::MYID,
+        &show::MYSHARDID,
+        &show::NODES,
+        &show::REPLICAS,
+        &change::RESET,
+        &change::SAVECONFIG,
+        &change::SET_CONFIG_EPOCH,
+        &setslot::SETSLOT,
+        &show::SHARDS,
+        &show::SLAVES,
+        &stats::SLOT_STATS,
+        &show::SLOTS,
+    ],
+);
+
+/// Returns the cluster, if the process is a node of one.
+fn cluster_of(process: &Process) -> Result<&Cluster, Error> {
+    let cluster = process.cluster.get().filter(|_| process.is_cluster);
+    cluster.ok_or_else(|| Error::other(CLUSTER_DISABLED))
+}
+
+/// Returns the nodes that clients see: of a cluster, or the shards of this process.
+fn nodes_of<'p>(cx: &SessionContext<'p>) -> Result<&'p Cluster, Error> {
+    cx.process.cluster.get().ok_or_else(|| Error::other(CLUSTER_DISABLED))
+}
+
+/// Parses the number of a slot.
+fn slot_arg(arg: &[u8]) -> Result<u16, Error> {
+    let slot = parse_i64(arg).filter(|slot| (0..i64::from(SLOT_COUNT)).contains(slot));
+    let slot = slot.map(|slot| slot as u16);
+    slot.ok_or_else(|| Error::other("ERR Invalid or out of range slot"))
+}
 
 static ASKING: Command = Command::session(
-    refuse,
+    asking,
     Card::new("asking", Group::Cluster, "3.0.0")
         .summary("Signals that a cluster client is following an -ASK redirect.")
         .constant_time()
@@ -17,8 +85,11 @@ static ASKING: Command = Command::session(
         .categories(&[Category::Connection]),
 );
 
-fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    Err(Error::other("ERR This instance has cluster support disabled"))
+fn asking(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cluster_of(cx.process)?;
+    cx.session.is_asking = true;
+    cx.reply.ok();
+    Ok(())
 }
 
 static READONLY: Command = Command::session(
@@ -52,19 +123,4 @@ fn readwrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Er
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::commands::session_testing::SessionBench;
-
-    #[test]
-    fn the_flag_is_kept() {
-        let mut bench = SessionBench::new();
-        bench.check_script("READONLY => OK");
-        assert_eq!(bench.session.flags(), "r");
-        bench.check_script("READWRITE => OK");
-        assert_eq!(bench.session.flags(), "N");
-        bench.check_script("ASKING => -ERR This instance has cluster support disabled");
-        bench.check_script("READONLY => OK");
-        bench.check_script("RESET => RESET");
-        assert_eq!(bench.session.flags(), "N");
-    }
-}
+mod tests;

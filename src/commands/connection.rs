@@ -75,7 +75,7 @@ static SELECT: Command = Command::session(
 .in_multi(InMulti::SelectsDatabase);
 
 fn select(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let databases = cx.process.config.snapshot().databases as usize;
+    let databases = cx.process.config.snapshot().database_count() as usize;
     cx.session.db = database_at(&args[1], databases)?;
     cx.reply.ok();
     Ok(())
@@ -212,7 +212,9 @@ fn introduce(cx: &mut SessionContext<'_>, config: &Config) {
         cx.reply.bulk(key.as_bytes());
         cx.reply.integer(number);
     }
-    for (key, text) in [("mode", "standalone"), ("role", "master")] {
+    let is_cluster = cx.process.is_cluster || cx.session.port_of.is_some();
+    let mode = if is_cluster { "cluster" } else { "standalone" };
+    for (key, text) in [("mode", mode), ("role", "master")] {
         cx.reply.bulk(key.as_bytes());
         cx.reply.bulk(text.as_bytes());
     }

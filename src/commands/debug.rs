@@ -182,7 +182,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
 
 fn read_database(cx: &SessionContext<'_>, arg: &[u8]) -> Result<usize, Error> {
     let db = parse_i64(arg).ok_or(Error::NotInteger)?;
-    let databases = i64::from(cx.process.config.snapshot().databases);
+    let databases = i64::from(cx.process.config.snapshot().database_count());
     match (0..databases).contains(&db) {
         true => Ok(db as usize),
         false => Err(Error::other("ERR Out of range database")),

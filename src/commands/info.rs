@@ -95,6 +95,7 @@ static SECTIONS: &[Section] = &[
     usual("Errorstats", stats::errorstats),
     detail("Latencystats", stats::latencystats),
     usual("Cluster", sections::cluster),
+    Section { alias: "cluster_info", ..detail("Cluster Info", sections::cluster_info) },
     Section { alias: "scriptingengines", ..usual("Scripting Engines", sections::engines) },
     usual("Keyspace", stats::keyspace),
     detail("Shards", shards::shards),

@@ -132,7 +132,7 @@ enum Figure {
 fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     use Figure::{Difference, Ratio, Whole};
     let at = Footprint::now(cx.process);
-    let databases = cx.process.config.snapshot().databases as usize;
+    let databases = cx.process.config.snapshot().database_count() as usize;
     let keys: u64 = (0..databases).map(|db| cx.process.boards.database(db)[0]).sum();
     let since_start = at.used - at.at_start;
     let ratio = |more: u64, less: u64| Ratio(percent(more, less) / 100.0);

@@ -23,7 +23,7 @@ mod library_proof;
 mod manage;
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Process, SuspendedScript};
+use crate::exec::{Command, Context, KeySlots, Process, SuspendedScript};
 use crate::resp::{Args, Error};
 use crate::script::{Function, Invocation, Origin, Script, ScriptFlags};
 use crate::spec::{Arg, Card, Flag, Group, KeySpec};
@@ -260,6 +260,9 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, body: Body<'_>, keys: usize) -> Re
     let mut progress =
         host::may_run(body.flags(), only_reads, (scripting.facts, scripting.process))?;
     progress.db = db;
+    if let KeySlots::One(slot) = parts.nested.item().entry.key_slots(args) {
+        progress.slot = Some(slot);
+    }
     progress.started_ns = process.clock.monotonic_ns();
     let caller = Caller {
         function: match &body {

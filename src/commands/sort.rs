@@ -3,6 +3,7 @@
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
+use crate::base::slot::{slot_of, slot_of_pattern};
 use crate::commands::arg_groups::LIMIT;
 use crate::exec::{Command, Context, Process};
 use crate::keyspace::{Event, Expiry, View};
@@ -70,7 +71,7 @@ static SORT: Command = Command::discovers(
 
 /// Returns whether a pattern among the arguments may name other keys.
 fn has_patterns(args: &Args<'_>, _: &Process) -> bool {
-    Options::parse(args, (true, false)).is_ok_and(|options| {
+    Options::parse(args, (true, false, false)).is_ok_and(|options| {
         let patterns = options.by.iter().chain(&options.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))
     })
@@ -129,7 +130,7 @@ struct Options<'w> {
 impl<'w> Options<'w> {
     fn parse(
         args: &'w Args<'_>,
-        (may_store, is_restricted): (bool, bool),
+        (may_store, is_restricted, is_cluster): (bool, bool, bool),
     ) -> Result<Options<'w>, Error> {
         let mut options = Options {
             by: None,
@@ -140,6 +141,8 @@ impl<'w> Options<'w> {
             is_alpha: false,
             store: None,
         };
+        let may_leave =
+            |pattern: &[u8]| is_cluster && slot_of_pattern(pattern) != Some(slot_of(&args[1]));
         let mut at = 2;
         while at < args.len() {
             let option = &args[at];
@@ -160,12 +163,18 @@ impl<'w> Options<'w> {
                 let pattern = &args[at + 1];
                 options.by = Some(pattern);
                 let has_star = pattern.contains(&b'*');
+                if has_star && may_leave(pattern) {
+                    return Err(crossing("BY"));
+                }
                 if has_star && is_restricted {
                     return Err(denied("BY"));
                 }
                 options.is_unsorted |= !has_star;
                 at += 1;
             } else if is("GET") && left >= 1 {
+                if &args[at + 1] != b"#" && may_leave(&args[at + 1]) {
+                    return Err(crossing("GET"));
+                }
                 if is_restricted {
                     return Err(denied("GET"));
                 }
@@ -194,6 +203,13 @@ fn denied(option: &str) -> Error {
     Error::other(format!("ERR {option} {what}"))
 }
 
+/// Returns the error of an option that reads keys which another node of the cluster may have.
+fn crossing(option: &str) -> Error {
+    let what = "option of SORT denied in Cluster mode when keys formed by the pattern may be in \
+                different slots.";
+    Error::other(format!("ERR {option} {what}"))
+}
+
 /// An element and its sort keys: a number, or the text of a BY pattern.
 struct Element {
     text: Vec<u8>,
@@ -202,7 +218,8 @@ struct Element {
 }
 
 fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Error> {
-    let mut options = Options::parse(args, (may_store, cx.is_restricted()))?;
+    let mut options =
+        Options::parse(args, (may_store, cx.is_restricted(), cx.config.cluster_enabled))?;
     let key = cx.key(args, 1);
     let view = cx.slice.lookup(cx.db, &key);
     let kind = match &view {

@@ -146,6 +146,8 @@ impl Bench {
             sees_due: false,
             is_quiet: self.is_quiet,
             is_tracked: false,
+            is_asking: false,
+            is_on_port: false,
             is_part: self.is_part && entry.is_everywhere(),
             discovers: false,
             is_counted: false,

@@ -6,7 +6,6 @@
 use super::card::{Kind, Setting, Store, Value, any_text};
 use super::network::read_bind;
 use super::number::parse_loose;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 const INT_MIN: i128 = i32::MIN as i128;
 const INT_MAX: i128 = i32::MAX as i128;
@@ -18,7 +17,8 @@ const TEXT: Kind = Kind::Text(any_text);
 const PERSISTENCE: &str = "not yet: persistence";
 const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is left";
 const REPLICATION: &str = "not yet: being a replica";
-const CLUSTER: &str = "not yet: cluster";
+const CLUSTER: &str = "not yet: the cluster bus";
+const SLOT_STATS: &str = "not yet: statistics of slots besides the number of keys";
 const DHE: &str = "there are no DHE ciphers";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
@@ -84,11 +84,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "ignore",
         REPLICATION,
     ),
-    accept("cluster-databases", Kind::Int(1, INT_MAX), "1", CLUSTER).immutable(),
-    accept("cluster-port", PORT, "0", CLUSTER).immutable(),
-    accept("cluster-config-file", Kind::Text(read_cluster_config_file), "nodes.conf", CLUSTER)
-        .immutable(),
-    accept("cluster-config-save-behavior", Kind::Choice(&["sync", "best-effort"]), "sync", CLUSTER),
     accept("cluster-node-timeout", Kind::Int(0, LONG_MAX), "15000", CLUSTER),
     accept("cluster-ping-interval", Kind::Int(0, LONG_MAX), "0", CLUSTER).hidden(),
     accept("cluster-manual-failover-timeout", Kind::Int(1, INT_MAX), "5000", CLUSTER),
@@ -97,33 +92,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         .alias("cluster-slave-validity-factor"),
     accept("cluster-replica-no-failover", Kind::Bool, "no", CLUSTER)
         .alias("cluster-slave-no-failover"),
-    accept("cluster-require-full-coverage", Kind::Bool, "yes", CLUSTER),
-    accept("cluster-allow-reads-when-down", Kind::Bool, "no", CLUSTER),
-    accept("cluster-allow-pubsubshard-when-down", Kind::Bool, "yes", CLUSTER),
     accept("cluster-allow-replica-migration", Kind::Bool, "yes", CLUSTER),
-    accept("cluster-slot-stats-enabled", Kind::Bool, "no", CLUSTER),
+    accept("cluster-slot-stats-enabled", Kind::Bool, "no", SLOT_STATS),
     accept("cluster-slot-migration-log-max-len", Kind::Int(0, LONG_MAX), "1000", CLUSTER),
     accept("cluster-blacklist-ttl", Kind::Int(0, LONG_MAX), "60", CLUSTER),
     accept("cluster-link-sendbuf-limit", Kind::Memory(0, ULONG_MAX), "0", CLUSTER),
     accept("cluster-message-gossip-perc", Kind::Int(1, 100), "10", CLUSTER).hidden(),
     accept("slot-migration-max-failover-repl-bytes", Kind::SignedMemory(-1, LONG_MAX), "0", CLUSTER)
         ,
-    accept("cluster-announce-ip", Kind::Text(read_announced_ip), "", CLUSTER),
-    accept("cluster-announce-client-ipv4", Kind::Text(read_ipv4), "", CLUSTER),
-    accept("cluster-announce-client-ipv6", Kind::Text(read_ipv6), "", CLUSTER),
-    accept("cluster-announce-hostname", Kind::Text(read_hostname), "", CLUSTER),
-    accept("cluster-announce-human-nodename", Kind::Text(read_announced_name), "", CLUSTER),
-    accept("cluster-announce-port", PORT, "0", CLUSTER),
-    accept("cluster-announce-tls-port", PORT, "0", CLUSTER),
-    accept("cluster-announce-bus-port", PORT, "0", CLUSTER),
-    accept("cluster-announce-client-port", PORT, "0", CLUSTER),
-    accept("cluster-announce-client-tls-port", PORT, "0", CLUSTER),
-    accept(
-        "cluster-preferred-endpoint-type",
-        Kind::Choice(&["ip", "hostname", "unknown-endpoint"]),
-        "ip",
-        CLUSTER,
-    ),
     accept("availability-zone", TEXT, "", CLUSTER),
     accept("tls-dh-params-file", TEXT, "", DHE),
     accept("io-threads", Kind::Int(1, 256), "1", THREADS),
@@ -151,8 +127,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
-    accept("cluster-enabled", Kind::Bool, "no", CLUSTER)
-        .immutable().refusing("cluster mode is not available in this version"),
     accept("replicaof", Kind::Words(read_replicaof), "", REPLICATION)
         .alias("slaveof").immutable().refusing("replication is not available in this version"),
     accept("mptcp", Kind::Bool, "no", MPTCP)
@@ -166,13 +140,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("rdma-completion-vector", Kind::Int(-1, 1024), "-1", RDMA).immutable(),
 ];
 
-fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    if name.is_empty() {
-        return Err("cluster-config-file can't be empty");
-    }
-    any_text(name)
-}
-
 /// Checks that the text has the form of a locale's name; whether the locale exists is not checked.
 fn read_locale(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     let (language, _) = name.split_at(name.iter().position(|byte| *byte == b'_').unwrap_or(0));
@@ -183,56 +150,6 @@ fn read_locale(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         return any_text(name);
     }
     Err("Invalid locale name")
-}
-
-fn read_ipv4(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv4Addr>().ok());
-    if text.is_empty() || address.is_some() {
-        return any_text(text);
-    }
-    Err("Invalid IPv4 address")
-}
-
-fn read_ipv6(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-    if text.is_empty() || address.is_some() {
-        return any_text(text);
-    }
-    Err("Invalid IPv6 address")
-}
-
-/// Whether a byte may appear in the cluster's file of nodes.
-fn is_announceable(byte: &u8) -> bool {
-    *byte > b',' && *byte != 0x7f && !b";<=>?@[]^{|}~\\".contains(byte)
-}
-
-fn read_announced_ip(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const IP_BYTES_MAX: usize = 45;
-    if text.len() > IP_BYTES_MAX {
-        return Err("cluster-announce-ip is too long");
-    }
-    if !text.iter().all(is_announceable) {
-        return Err("cluster-announce-ip contains invalid character");
-    }
-    any_text(text)
-}
-
-fn read_announced_name(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    if !text.iter().all(is_announceable) {
-        return Err("Announced human node name contained invalid character");
-    }
-    any_text(text)
-}
-
-fn read_hostname(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const HOSTNAME_BYTES_MAX: usize = 255;
-    if text.len() > HOSTNAME_BYTES_MAX {
-        return Err("Hostnames must be less than 256 characters");
-    }
-    if !text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte)) {
-        return Err("Hostnames may only contain alphanumeric characters, hyphens or dots");
-    }
-    any_text(text)
 }
 
 fn read_replicaof(args: &[&[u8]], _: &Value) -> Result<Value, String> {

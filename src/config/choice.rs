@@ -45,6 +45,28 @@ choice! {
 }
 
 choice! {
+    /// What clients of a cluster are told as the endpoint of a node.
+    EndpointType {
+        /// Its address.
+        Ip = "ip",
+        /// Its host name.
+        Hostname = "hostname",
+        /// Nothing: they use the address by which they have reached the node that they ask.
+        Unknown = "unknown-endpoint",
+    }
+}
+
+choice! {
+    /// What happens if the file of nodes cannot be written.
+    SaveBehavior {
+        /// The change is refused.
+        Sync = "sync",
+        /// The change is in effect, and a line is logged.
+        BestEffort = "best-effort",
+    }
+}
+
+choice! {
     /// Which channels new users may use.
     AclPubsubDefault {
         /// All.

@@ -15,6 +15,7 @@ mod card;
 mod cell;
 mod choice;
 mod clients;
+mod cluster;
 mod encodings;
 mod events;
 mod http;
@@ -39,11 +40,12 @@ mod tests;
 pub use card::{Applied, Kind, OnChange, Setting, Store, Value};
 pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
-    AclPubsubDefault, AppendFsync, IoDriver, LogFormat, LogLevel, LogTimestampFormat,
-    MaxmemoryPolicy, OomScoreAdj, Permission, RdbVersionCheck, Supervised, SyslogFacility,
-    TlsAuthClients, TlsClientUser,
+    AclPubsubDefault, AppendFsync, EndpointType, IoDriver, LogFormat, LogLevel, LogTimestampFormat,
+    MaxmemoryPolicy, OomScoreAdj, Permission, RdbVersionCheck, SaveBehavior, Supervised,
+    SyslogFacility, TlsAuthClients, TlsClientUser,
 };
 pub use clients::{OutputLimit, OutputLimits};
+pub use cluster::is_announceable;
 pub use events::EventClasses;
 pub use load::{FatalConfigError, Files, VERSION, expand_pattern, version_line};
 pub use memory::HASH_SEED_BYTES_MAX;
@@ -383,6 +385,47 @@ config! {
     /// Whether expired keys stay until the importing client deletes them.
     pub import_mode: bool,
 
+    /// Whether the process is a node of a cluster.
+    pub cluster_enabled: bool,
+    /// Whether each shard listens on a port of its own, and is a node to clients of a cluster.
+    pub cluster_shard_ports: bool,
+    /// Number of databases of a node of a cluster.
+    pub cluster_databases: u32,
+    /// Port of the cluster bus; 0: the data port plus 10,000.
+    pub cluster_port: u16,
+    /// Name of the file of nodes, in `dir`.
+    pub cluster_config_file: String,
+    /// Whether a change of the cluster is in effect even if the file of nodes cannot be written.
+    pub cluster_config_save_behavior: SaveBehavior,
+    /// Whether the cluster is down while a slot has no owner.
+    pub cluster_require_full_coverage: bool,
+    /// Whether commands that only read are served while the cluster is down.
+    pub cluster_allow_reads_when_down: bool,
+    /// Whether sharded pub/sub is served while the cluster is down.
+    pub cluster_allow_pubsubshard_when_down: bool,
+    /// Address that this node announces; empty: not known.
+    pub cluster_announce_ip: String,
+    /// Address for clients that have connected by IPv4; empty: `cluster_announce_ip`.
+    pub cluster_announce_client_ipv4: String,
+    /// Address for clients that have connected by IPv6; empty: `cluster_announce_ip`.
+    pub cluster_announce_client_ipv6: String,
+    /// Host name that this node announces.
+    pub cluster_announce_hostname: String,
+    /// Name of this node in logs.
+    pub cluster_announce_human_nodename: String,
+    /// Port that this node announces; 0: `port`.
+    pub cluster_announce_port: u16,
+    /// Port of TLS that this node announces.
+    pub cluster_announce_tls_port: u16,
+    /// Port of the cluster bus that this node announces; 0: the port of the bus.
+    pub cluster_announce_bus_port: u16,
+    /// Port that clients are told; 0: `cluster_announce_port`.
+    pub cluster_announce_client_port: u16,
+    /// Port of TLS that clients are told; 0: `cluster_announce_tls_port`.
+    pub cluster_announce_client_tls_port: u16,
+    /// What clients are told as the endpoint of a node.
+    pub cluster_preferred_endpoint_type: EndpointType,
+
     /// The config file, as an absolute path.
     pub config_file: Option<PathBuf>,
     /// The arguments of each `user` directive.
@@ -402,6 +445,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         network::SETTINGS,
         tls::SETTINGS,
         clients::SETTINGS,
+        cluster::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
         events::SETTINGS,
@@ -448,6 +492,16 @@ impl Config {
     /// Returns the value of a setting by its exact name, in the form that CONFIG GET shows.
     pub fn text(&self, name: &str) -> Option<Vec<u8>> {
         find(name.as_bytes()).map(|named| named.setting.text(self))
+    }
+
+    /// Returns the number of databases.
+    pub fn database_count(&self) -> u32 {
+        if self.cluster_enabled { self.cluster_databases } else { self.databases }
+    }
+
+    /// Returns whether commands about the cluster are answered.
+    pub fn has_nodes(&self) -> bool {
+        self.cluster_enabled || self.cluster_shard_ports
     }
 
     /// Whether snapshots and payloads of unknown versions are accepted too.

@@ -158,7 +158,8 @@ impl Config {
             "tls-port" => self.tls_port.to_string(),
             "unixsocket" => path(&self.unixsocket),
             "config-file" => path(&self.config_file),
-            // The only mode has no name in the title.
+            "server-mode" if self.cluster_enabled => "[cluster]".to_string(),
+            // The usual mode has no name in the title.
             _ => String::new(),
         };
         expand(&self.proc_title_template, &value).expect("the card has checked it")

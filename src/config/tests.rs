@@ -79,6 +79,7 @@ fn defaults_and_names_match_the_reference() {
         "latency-profile-interval",
         "http-port",
         "http-bind",
+        "cluster-shard-ports",
     ];
     let mut expected: Vec<&str> = own.to_vec();
     for line in REFERENCE.lines() {

@@ -14,7 +14,7 @@ use crate::io::ListenerId;
 use crate::io::sockets::{listen_tcp, listen_tcp_beside, share_port};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Set in the number of a listener whose clients speak TLS.
 const TLS_BIT: ListenerId = 1 << 31;
@@ -28,6 +28,8 @@ pub fn is_tls_listener(id: ListenerId) -> bool {
 #[derive(Debug, Default)]
 pub struct Listeners {
     book: Mutex<Book>,
+    /// Number of ports behind `port`, and behind `tls-port`, that are listened on, too.
+    more: OnceLock<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,14 @@ struct Listener {
 struct Port {
     number: u16,
     is_tls: bool,
+    /// Distance from `port` or `tls-port`.
+    offset: u16,
+}
+
+impl Port {
+    fn behind(self, offset: u16) -> Port {
+        Port { number: self.number.saturating_add(offset), offset, ..self }
+    }
 }
 
 /// Orders to the acceptor: listen on the new sockets, then close the old ones.
@@ -91,9 +101,11 @@ impl Listeners {
     /// then. An address with a leading `-` may be absent, or of a family that the kernel lacks.
     pub fn change(&self, config: &Config) -> Result<Change<'_>, ListenError> {
         let book = self.book();
-        let plain = Port { number: config.port, is_tls: false };
-        let tls = Port { number: config.tls_port, is_tls: true };
+        let plain = Port { number: config.port, is_tls: false, offset: 0 };
+        let tls = Port { number: config.tls_port, is_tls: true, offset: 0 };
+        let more = self.more.get().copied().unwrap_or(0);
         let ports = [plain, tls].into_iter().filter(|port| port.number != 0);
+        let ports = ports.flat_map(|port| (0..=more).map(move |offset| port.behind(offset)));
         let is_wanted = |listener: &Listener| {
             ports.clone().any(|port| port == listener.port)
                 && config.bind.contains(&listener.address)
@@ -107,6 +119,21 @@ impl Listeners {
             }
         }
         Ok(change)
+    }
+
+    /// Listens also on the `count` ports behind `port` and behind `tls-port`. Must be called before
+    /// the first change.
+    pub fn add_ports(&self, count: u16) {
+        self.more.get_or_init(|| count);
+    }
+
+    /// Returns the distance from `port` to the port of a listener; 0 if it is not known.
+    pub fn offset(&self, number: ListenerId) -> u16 {
+        if self.more.get().is_none() {
+            return 0;
+        }
+        let book = self.book();
+        book.open.iter().find(|it| it.id == number).map_or(0, |it| it.port.offset)
     }
 
     /// Takes the orders since the last call.
@@ -145,7 +172,7 @@ impl Change<'_> {
             Some(name) => (name, true),
             None => (address, false),
         };
-        let Port { number, is_tls } = port;
+        let Port { number, is_tls, .. } = port;
         let mut socket = listen_tcp(name, number, backlog);
         // An old socket on this port that is about to close must not prevent the new one.
         if matches!(&socket, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {

@@ -25,6 +25,10 @@ pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 /// Returns whether a command with these arguments discovers keys that are not among them.
 pub type DiscoversFn = fn(&Args<'_>, &Process) -> bool;
 
+/// Returns the hash slot that an argument of the command names. Returns slot 0 for an argument that
+/// the handler refuses.
+pub type SlotFn = fn(&Args<'_>) -> u16;
+
 /// Returns whether a command with these arguments may block instead of replying.
 pub type BlocksFn = fn(&Args<'_>) -> bool;
 
@@ -112,6 +116,13 @@ pub enum KeyRouting {
     Discovers(DiscoversFn),
     /// The owners of its keys, in one round. Each part gets only its own keys.
     PerKey(Merge),
+    /// The owner of the hash slot that an argument names. The command uses all keys of the slot.
+    Slot {
+        /// Returns the slot.
+        of: SlotFn,
+        /// Whether no other command runs on the partition meanwhile.
+        is_exclusive: bool,
+    },
     /// All shards, in one round. Each part gets all arguments.
     AllShards(Merge),
     /// The owner of the hash slot in the low bits of the cursor, which is the first argument. All
@@ -153,6 +164,8 @@ pub enum Merge {
     Killed,
     /// Each part is `[weight, element]`. Draws one element by weight, or null.
     Draw,
+    /// Builds the reply of CLUSTER SLOT-STATS from the parts, which are bulk strings.
+    SlotStats,
     /// Builds DEBUG's own reply from the parts, which are bulk strings.
     Debug(DebugMerge),
 }
@@ -213,6 +226,19 @@ impl Command {
     /// Creates a command that runs in parts, on the owners of its keys.
     pub const fn per_key(run: KeysFn, merge: Merge, card: Card) -> Command {
         Command::new(Handler::Keys(run), KeyRouting::PerKey(merge), card)
+    }
+
+    /// Creates a command that runs on the owner of a hash slot that it names.
+    pub const fn on_slot(run: KeysFn, of: SlotFn, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::Slot { of, is_exclusive: false }, card)
+    }
+
+    /// Lets no other command run on the partition meanwhile.
+    pub const fn exclusive(self) -> Command {
+        let KeyRouting::Slot { of, .. } = self.routing else {
+            panic!("other commands lock what they use")
+        };
+        Command { routing: KeyRouting::Slot { of, is_exclusive: true }, ..self }
     }
 
     /// Creates a command that runs on all shards.

@@ -156,6 +156,11 @@ impl Context<'_> {
         self.item.user != 0
     }
 
+    /// Returns whether the client sees only the keys of this slice.
+    pub fn is_on_port(&self) -> bool {
+        self.item.is_on_port
+    }
+
     /// Returns the command.
     pub fn entry(&self) -> &'static Entry {
         self.item.entry

@@ -34,6 +34,22 @@ impl Facts {
     /// The data cannot be written to disk.
     pub const DISK_ERROR: Facts = Facts(1 << 7);
 
+    /// The process is a node of a cluster, or the client has connected to the port of one shard. So
+    /// a command may have to go to another node.
+    pub const CLUSTER: Facts = Facts(1 << 8);
+
+    /// Returns whether no other fact holds than [`Facts::CLUSTER`].
+    #[inline]
+    pub const fn is_only_cluster(self) -> bool {
+        self.0 & !Facts::CLUSTER.0 == 0
+    }
+
+    /// Returns the facts of both sets.
+    #[inline]
+    pub const fn and(self, other: Facts) -> Facts {
+        Facts(self.0 | other.0)
+    }
+
     /// Returns whether a client's command with these flags waits until CLIENT PAUSE ends.
     #[inline]
     pub fn postpones(self, flags: Flag) -> bool {

@@ -203,6 +203,10 @@ pub fn for_each_key_lock(
         KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => {
             return visit(None, KeyLock { scope: Scope::All, mode: write_mode });
         }
+        KeyRouting::Slot { is_exclusive, .. } => {
+            let mode = if is_exclusive { Mode::Exclusive } else { write_mode };
+            return visit(None, KeyLock { scope: Scope::All, mode });
+        }
         KeyRouting::Home => return,
     }
     if entry.command.runs_commands {

@@ -1,6 +1,7 @@
 //! Merges the replies of a command's parts that have run one after the other.
 
 use super::command::Merge;
+use super::slot_stats::SlotStats;
 use crate::resp::{Reply, Value};
 
 /// Merges the replies of parts. `order` has the index of a part for each key, or for each part.
@@ -49,6 +50,10 @@ pub(super) fn merge_replies(
                 left -= weight;
             }
         }
+        Merge::SlotStats => {
+            let texts: Vec<&[u8]> = values.iter().map(bulk).collect();
+            SlotStats::merge(&texts).write(&mut reply);
+        }
         Merge::Walk | Merge::Text | Merge::Killed | Merge::Debug(_) => {
             unreachable!("no command that scripts may run has parts like these")
         }
@@ -63,6 +68,13 @@ fn integer(value: &Value) -> i64 {
     match value {
         Value::Integer(number) => *number,
         other => unreachable!("{other:?} is no sum"),
+    }
+}
+
+fn bulk(value: &Value) -> &[u8] {
+    match value {
+        Value::Bulk(text) => text,
+        other => unreachable!("{other:?} is no text"),
     }
 }
 

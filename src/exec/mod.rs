@@ -15,6 +15,7 @@ mod filter;
 mod functions;
 mod key_lock;
 mod key_set;
+mod key_slots;
 mod loading;
 mod merge;
 mod nested;
@@ -31,6 +32,7 @@ mod running;
 mod scripting;
 mod session;
 mod slices;
+mod slot_stats;
 mod stage;
 mod subscription;
 mod table;
@@ -46,7 +48,7 @@ pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use client_homes::{ClientHome, ClientHomes};
 pub use command::{
     ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,
-    KeysFn, Merge, SecretFn, SessionFn,
+    KeysFn, Merge, SecretFn, SessionFn, SlotFn,
 };
 pub use context::{
     BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
@@ -59,6 +61,7 @@ pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Tr
 pub use functions::Functions;
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use key_set::KeySet;
+pub use key_slots::KeySlots;
 pub use loading::{LoadProgress, LoadStage};
 pub use nested::{Nested, ScriptParts, cursor_slot};
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
@@ -79,6 +82,7 @@ pub use running::{RunningScript, RunningScripts};
 pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
 pub use session::{LOADER_ID, Multi, Replies, Session};
 pub use slices::Slices;
+pub use slot_stats::{SlotOrder, SlotStats};
 pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
 pub use tracking::{PrefixSet, Trackers, Tracking, TrackingMode};

@@ -147,6 +147,10 @@ impl Nested<'_> {
                 let slot = cursor_slot(args);
                 self.run_at(slot, &item, args, protocol, out)
             }
+            KeyRouting::Slot { of, .. } => {
+                let slot = of(args);
+                self.run_at(slot, &item, args, protocol, out)
+            }
             KeyRouting::PerKey(merge) if self.is_spread(&item, args) => {
                 self.run_per_key(&item, args, (protocol, out), merge);
                 Ok(())

@@ -16,6 +16,7 @@ use super::table::CommandTable;
 use super::tracking::Trackers;
 use crate::acl::Acl;
 use crate::base::clock::Clock;
+use crate::cluster::Cluster;
 use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::net::tls::Tls;
@@ -36,6 +37,11 @@ pub struct Process {
     pub commands: &'static CommandTable,
     /// Number of databases.
     pub databases: usize,
+    /// Whether the process is a node of a cluster.
+    pub is_cluster: bool,
+    /// The cluster, set at the start if the process is a node of one, or if its shards are nodes
+    /// to clients.
+    pub cluster: std::sync::OnceLock<Cluster>,
     /// The users and their rules.
     pub acl: Acl,
     /// The log.
@@ -213,7 +219,9 @@ impl Process {
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
-            databases: parts.config.snapshot().databases as usize,
+            is_cluster: parts.config.snapshot().cluster_enabled,
+            databases: parts.config.snapshot().database_count() as usize,
+            cluster: std::sync::OnceLock::new(),
             config: parts.config,
             boards: parts.boards,
             commands: parts.commands,

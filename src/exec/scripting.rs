@@ -60,6 +60,10 @@ pub struct ScriptProgress {
     pub only_reads: bool,
     /// Whether it may use more memory although `maxmemory` is reached.
     pub allows_oom: bool,
+    /// Whether it may use keys of several hash slots, on a node of a cluster.
+    pub crosses_slots: bool,
+    /// The hash slot of its keys so far.
+    pub slot: Option<u16>,
     /// Whether it has run a command that may write. Then nothing stops it any more.
     pub has_written: bool,
     /// The selected database.

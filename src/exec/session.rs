@@ -1,6 +1,8 @@
 //! A client's session as its commands see it: plain data, no sockets.
 
+use super::facts::Facts;
 use super::filter::ClientKind;
+use super::key_slots::KeySlots;
 use super::replication::ReplicaFacts;
 use super::tracking::{Tracking, TrackingMode};
 use crate::acl::{Acl, User};
@@ -23,6 +25,10 @@ pub struct Multi {
     pub may_write: bool,
     /// Whether a queued command may be propagated to replicas.
     pub may_replicate: bool,
+    /// Whether a queued command is of pub/sub.
+    pub is_of_pubsub: bool,
+    /// Hash slots of the keys of all queued commands. Only a node of a cluster keeps it.
+    pub slots: KeySlots,
 }
 
 /// Which replies the client receives (CLIENT REPLY).
@@ -82,6 +88,8 @@ pub struct Session {
     pub descriptor: i32,
     /// Whether the connection uses a Unix socket.
     pub is_unix: bool,
+    /// Whether the connection uses TLS.
+    pub is_tls: bool,
     /// Monotonic milliseconds of the connection's start.
     pub connected_ms: u64,
     /// Monotonic milliseconds of the last command.
@@ -90,6 +98,12 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// Transaction between MULTI and EXEC; none outside of one.
     pub multi: Option<Multi>,
+    /// Whether ASKING was sent: the next command may use a slot that this node imports.
+    pub is_asking: bool,
+    /// The shard whose port the client has connected to; none for the main port.
+    pub port_of: Option<u16>,
+    /// The facts that hold for this client alone.
+    pub facts: Facts,
     /// Whether READONLY is set: a replica of a cluster would serve the client's reads.
     pub is_readonly: bool,
     /// Whether the client receives every command (MONITOR).
@@ -144,10 +158,14 @@ impl Session {
             local_address: String::new(),
             descriptor: -1,
             is_unix: false,
+            is_tls: false,
             connected_ms: now_ms,
             active_ms: now_ms,
             last_command: None,
             multi: None,
+            is_asking: false,
+            port_of: None,
+            facts: Facts::NONE,
             is_readonly: false,
             is_monitor: false,
             subscriptions: [0; Sort::COUNT],
@@ -285,6 +303,17 @@ impl Session {
         }
     }
 
+    /// Makes the client one that has connected to the port of a shard.
+    pub fn arrive_at(&mut self, shard: Option<u16>) {
+        self.port_of = shard;
+        self.facts.set(Facts::CLUSTER, shard.is_some());
+    }
+
+    /// Ends the effect of ASKING behind a command. In a transaction it lasts until EXEC.
+    pub fn end_asking(&mut self) {
+        self.is_asking &= self.multi.is_some();
+    }
+
     /// Returns whether the keys that the next command reads are tracked.
     #[inline]
     pub fn tracks_reads(&self) -> bool {
@@ -343,6 +372,7 @@ impl Session {
         self.tracking = None;
         self.is_import_source = false;
         self.is_readonly = false;
+        self.is_asking = false;
         self.is_monitor = false;
         self.is_no_evict = false;
         self.is_no_touch = false;

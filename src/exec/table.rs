@@ -127,7 +127,7 @@ impl Entry {
         match self.command.routing {
             KeyRouting::PerKey(merge) => Some(merge),
             KeyRouting::AllShards(merge) | KeyRouting::Cursor(merge) => Some(merge),
-            KeyRouting::Home | KeyRouting::Single => None,
+            KeyRouting::Home | KeyRouting::Single | KeyRouting::Slot { .. } => None,
             KeyRouting::Gather | KeyRouting::Discovers(_) => None,
         }
     }
@@ -238,6 +238,15 @@ impl Entry {
     pub fn may_wait(&self, args: &Args<'_>) -> bool {
         self.command.card.flags.has(Flag::BLOCKING)
             && self.command.blocks.is_none_or(|blocks| blocks(args))
+    }
+
+    /// Returns the shard on which a command runs that otherwise reads the keys of all shards. None
+    /// unless the client has connected to the port of a shard, and so sees the shard as a node.
+    #[inline]
+    pub fn place_on_port(&self, port_of: Option<u16>) -> Option<u16> {
+        let is_wide =
+            || matches!(self.command.routing, KeyRouting::AllShards(_) | KeyRouting::Cursor(_));
+        port_of.filter(|_| is_wide() && self.command.card.flags.has(Flag::READONLY))
     }
 
     /// Returns whether a part runs on every shard for any arguments.

@@ -1,6 +1,7 @@
 //! The gates: small pure functions, in the order in which Valkey checks for reasons to refuse a
 //! command.
 
+use super::redirect::redirection;
 use crate::acl::{Denial, User};
 use crate::exec::{CommandTable, Entry, Facts, Process, Session};
 use crate::resp::{Args, Error};
@@ -24,11 +25,12 @@ pub struct Admission<'a, 'b> {
 type Gate = fn(&Admission<'_, '_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 11] = [
+const GATES: [Gate; 12] = [
     authentication,
     arity,
     nesting,
     permission,
+    redirection,
     memory,
     disk,
     replicas,
@@ -64,13 +66,16 @@ pub fn is_http(name: &[u8]) -> bool {
 #[inline]
 pub fn admit(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let session = admission.session;
-    let open = admission.facts.is_none()
-        && session.authenticated
+    let is_open = session.authenticated
         && session.multi.is_none()
         && !session.is_restricted()
         && session.is_free();
-    if open {
+    if admission.facts.is_none() && is_open {
         return arity(admission);
+    }
+    if admission.facts.is_only_cluster() && is_open {
+        arity(admission)?;
+        return redirection(admission);
     }
     GATES.iter().try_for_each(|gate| gate(admission))
 }

@@ -3,7 +3,9 @@
 //! Must not know: how a command runs, what is in the keyspace.
 
 mod admit;
+mod redirect;
 mod route;
 
 pub use admit::{Admission, admit, denial_error, find, is_http};
+pub use redirect::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot};
 pub use route::{Place, Router};

@@ -71,6 +71,7 @@ impl Router {
             KeyRouting::Gather => self.place_gather(entry, args, home),
             KeyRouting::PerKey(_) => (self.place_per_key(entry, args, slot), slot),
             KeyRouting::Home => (Place::Shard(home), slot),
+            KeyRouting::Slot { of, .. } => (Place::Shard(self.owner(of(args))), slot),
             KeyRouting::AllShards(_) => (Place::Several, slot),
             KeyRouting::Cursor(_) => (Place::Shard(self.owner(cursor_slot(args))), slot),
             KeyRouting::Discovers(_) if discovers => (Place::Several, slot),

@@ -106,7 +106,7 @@ fn settings(process: &Process, out: &mut Exposition) {
 /// Writes the keys by database: databases that INFO shows, and the first ones even if they are
 /// empty.
 fn databases(process: &Process, info: &Info<'_>, out: &mut Exposition) {
-    let count = (process.config.snapshot().databases as usize).min(DATABASES_EMPTY_MAX);
+    let count = (process.config.snapshot().database_count() as usize).min(DATABASES_EMPTY_MAX);
     let mut rows: Vec<(String, &str)> = (0..count).map(|db| (format!("db{db}"), "")).collect();
     for (name, parts) in info.section("Keyspace") {
         match rows.iter_mut().find(|(known, _)| known == name) {

@@ -87,7 +87,7 @@ fn bytes(process: &Process, json: &mut Json) {
 
 /// Writes the databases that are not empty.
 fn keys(process: &Process, json: &mut Json) {
-    for number in 0..process.config.snapshot().databases {
+    for number in 0..process.config.snapshot().database_count() {
         let [keys, expiring, _] = process.boards.database(number as usize);
         if keys > 0 {
             json.object("", |database| {

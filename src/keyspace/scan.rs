@@ -88,6 +88,21 @@ impl Slice {
         self.for_each_in_table(db, self.index_of(slot), visit);
     }
 
+    /// Returns the names of at most `max` keys of a hash slot, expired ones included.
+    pub fn keys_in_slot(&self, db: usize, slot: u16, max: usize) -> Vec<Box<[u8]>> {
+        assert!(self.slots.contains(&slot));
+        let Some(table) = self.databases[db].table(self.index_of(slot)) else { return Vec::new() };
+        let mut keys = Vec::new();
+        for number in 0..table.buckets() {
+            if keys.len() >= max {
+                break;
+            }
+            table.for_each_in_bucket(number, &mut |word| keys.push(word.entry().key().into()));
+        }
+        keys.truncate(max);
+        keys
+    }
+
     fn for_each_in_table(&self, db: usize, index: usize, visit: &mut dyn FnMut(&[u8], &View<'_>)) {
         let Some(table) = self.databases[db].table(index) else { return };
         for number in 0..table.buckets() {

@@ -42,6 +42,8 @@ pub struct Handover {
     pub client_id: u64,
     /// Whether the client speaks TLS.
     pub is_tls: bool,
+    /// The shard whose port the client has connected to; none for the main port.
+    pub port_of: Option<u16>,
 }
 
 /// What bounds the messages of a mesh. A test's scheduler may lower the numbers.

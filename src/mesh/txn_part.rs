@@ -17,6 +17,7 @@
 use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, KeySet, Records, RemoteKey, Ticket, Wait};
 use crate::keyspace::Slice;
+use crate::resp::Error;
 use std::sync::Arc;
 
 /// Round of the transaction that a part belongs to.
@@ -63,6 +64,8 @@ pub struct TxnPart {
     pub watcher: Option<u64>,
     /// Whether a watched key was changed. If so, no command of this part has run.
     pub is_broken: bool,
+    /// Why the owner has refused the transaction. It is broken then.
+    pub refused: Option<Error>,
     /// Keys with values that the owner stores before the commands run.
     pub stores: Vec<RemoteKey>,
     /// Keys whose values the owner reads after the commands have run, for the reply.
@@ -123,6 +126,7 @@ impl TxnPart {
             is_sliced: false,
             watcher: None,
             is_broken: false,
+            refused: None,
             stores: Vec::new(),
             fetches: Vec::new(),
             fetch_at: 0,

@@ -58,6 +58,8 @@ impl Env {
     pub fn new(me: usize, process: &Arc<Process>) -> Env {
         let config = process.config.snapshot();
         let clock = &process.clock;
+        let mut facts = Facts::NONE;
+        facts.set(Facts::CLUSTER, process.is_cluster);
         Env {
             me,
             router: Router::new(process.shards()),
@@ -65,7 +67,7 @@ impl Env {
             config_version: process.config.version(),
             thresholds: Thresholds::new(&config),
             config,
-            facts: Facts::NONE,
+            facts,
             now: Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() },
             ran_until_ns: 0,
             process: Arc::clone(process),

@@ -30,6 +30,7 @@
 //!   persistence  shares of files, loading
 //!   propagate    when the journal is on, expired keys, marks
 //!   run          the one run function, with its modes
+//!   served       slots that have left this node of a cluster, and keys of open slots
 //!   tracking     what tracking clients must be told
 //!   watch        watched keys
 //!
@@ -73,6 +74,7 @@ mod propagate;
 mod requests;
 mod run;
 mod scripts;
+mod served;
 mod sliced_part;
 mod slices;
 mod survey;

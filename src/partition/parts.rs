@@ -118,6 +118,7 @@ impl Partition {
         let turn_us = self.set_time(now_us);
         self.note_steps(&mut part, lock);
         self.check_watched(part.txn_mut());
+        self.check_served(&mut part);
         let (is_broken, is_sliced) = (part.txn_mut().is_broken, part.txn_mut().is_sliced);
         if is_sliced && !is_broken && !part.items.is_empty() {
             let lock = lock.expect("a unit in slices has requested locks");
@@ -181,6 +182,19 @@ impl Partition {
         self.enter_caller(caller);
         self.fetch(part.txn_mut(), records);
         self.enter_caller(before);
+    }
+
+    /// Refuses a transaction that this node does not serve any more, before its first command.
+    fn check_served(&mut self, part: &mut Envelope) {
+        let stage = part.txn_mut().stage;
+        if !matches!(stage, Stage::Acquire | Stage::OneShot) || part.txn_mut().is_broken {
+            return;
+        }
+        let (items, mut args, ..) = part.parts();
+        if let Some(error) = self.refusal_of_all(items, &mut args) {
+            let txn = part.txn_mut();
+            (txn.is_broken, txn.refused) = (true, Some(error));
+        }
     }
 
     /// Records whether a round changes keys before the last one does.

@@ -146,7 +146,7 @@ impl Partition {
         let note = self.noter();
         let rules = self.load_rules(&limits, reload.may_replace, &note);
         let (mut loaded, mut db) = (Loaded::default(), 0);
-        let databases = u64::from(config.databases);
+        let databases = u64::from(config.database_count());
         let mut kept = Kept::default();
         let slots = self.slice.slots();
         let slice = &mut self.slice;

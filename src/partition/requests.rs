@@ -101,7 +101,7 @@ impl Partition {
     }
 
     fn log_table(&self) {
-        for db in 0..self.env.config.databases as usize {
+        for db in 0..self.env.config.database_count() as usize {
             if self.slice.len(db) > 0 {
                 let info = self.slice.table_info(db);
                 let line = format!("Shard {} db {db}: {info:?}", self.env.me);

@@ -13,11 +13,11 @@
 use super::partition::Partition;
 use super::timing::BatchTiming;
 use crate::exec::{
-    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner,
+    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Facts, Item, Records, Runner,
     SuspendedScript, Wait,
 };
 use crate::observe::Board;
-use crate::resp::{Error, Mark, Output, Protocol};
+use crate::resp::{Error, Mark, Output, Protocol, Reply};
 use crate::txn::LockId;
 
 /// How the source of commands changes their run.
@@ -125,7 +125,10 @@ impl Partition {
         let (mut effects, may_suspend) = (Effects::default(), mode.may_suspend());
         let (mut done, mut wait, mut suspended) = (0, None, None);
         while done < batch.items.len() && wait.is_none() && suspended.is_none() {
-            let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            let Some(items) = self.next_items(batch, mode, (timing, done)) else {
+                done += 1;
+                continue;
+            };
             if !self.locks.is_empty() {
                 self.keep_expired(items, &mut batch.args, waker.lock);
             }
@@ -177,6 +180,35 @@ impl Partition {
             None => self.settle(effects, timing.spent_ns, &batch.items[..done]),
         }
         Ran { wait, suspended: suspended.map(|script| (done, script)), changes }
+    }
+
+    /// Returns the commands from index `done` on that run together. Returns none if this node does
+    /// not serve the keys of the first one any more; that command has its error then.
+    #[inline]
+    fn next_items<'i>(
+        &mut self,
+        batch: &mut Batch<'i>,
+        mode: RunMode,
+        (timing, done): (&mut BatchTiming, usize),
+    ) -> Option<&'i [Item]> {
+        let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+        // A transaction is checked as a whole.
+        if !self.env.facts.has(Facts::CLUSTER) || mode == RunMode::Transaction {
+            return Some(items);
+        }
+        match self.served(items, &mut batch.args) {
+            Ok(count) => Some(&items[..count]),
+            Err(error) => {
+                Reply::new(batch.output, batch.protocol).error(&error);
+                timing.see(done, &self.env.process.clock, batch.output.len());
+                if let Some(ends) = &mut batch.ends {
+                    ends.push(batch.output.mark());
+                }
+                self.env.board.commands[usize::from(items[0].entry.index)].rejected.add(1);
+                self.env.board.error_reply(error.bytes());
+                None
+            }
+        }
     }
 
     /// Updates counters and statistics once for a batch, after its commands.

@@ -200,6 +200,11 @@ impl Error {
         std::str::from_utf8(&head[..end]).unwrap_or("ERR")
     }
 
+    /// Returns whether the error is about where a cluster serves a command.
+    pub fn is_redirection(&self) -> bool {
+        ["MOVED", "ASK", "CROSSSLOT", "TRYAGAIN", "CLUSTERDOWN"].contains(&self.code())
+    }
+
     /// Creates an error from a text that is used in one place only. The text must begin with its
     /// error code.
     pub fn other(text: impl Into<Cow<'static, str>>) -> Error {

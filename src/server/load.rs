@@ -133,7 +133,7 @@ pub(super) fn send_keys(
     let mut batches: Vec<Batch> = shards.iter().map(|_| Batch::default()).collect();
     let mut kept = Kept::default();
     let mut db = 0;
-    let databases = config.databases;
+    let databases = config.database_count();
     let is_gone = |_| "A shard could not load its keys".to_string();
     loop {
         let full = reader.next(|part| {

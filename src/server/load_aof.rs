@@ -400,8 +400,10 @@ impl Link {
         let replies = replies.map_err(|error| lost(&error))?;
         process.clients[0].fetch_add(1, Ordering::Relaxed);
         let socket = Socket::Kernel(OwnedFd::from(theirs));
-        let handed =
-            mesh.hand_over(0, Box::new(Handover { socket, client_id: LOADER_ID, is_tls: false }));
+        let handed = mesh.hand_over(
+            0,
+            Box::new(Handover { socket, client_id: LOADER_ID, is_tls: false, port_of: None }),
+        );
         handed.map_err(|_| LoadFault::of("Shard 0 takes no connection".to_owned()))?;
         mesh.ring_all();
         Ok(Link { to_shard, replies })

@@ -8,6 +8,7 @@
 mod arguments;
 mod check;
 mod check_rdb;
+mod cluster;
 mod crash;
 mod listen;
 mod load;

@@ -2,6 +2,7 @@
 
 use super::arguments::{Errand, errand};
 use super::check_rdb::check_rdb;
+use super::cluster::join_cluster;
 use super::crash::report_crashes;
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, KeySink, LoadFault, load, open_file};
@@ -112,6 +113,11 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
+    if let Err(why) = join_cluster(&process, &config, Rng::new(!seeds.random)) {
+        process.log.warning(&why);
+        control.stop();
+        return Err(why);
+    }
     if let Err(error) = report_crashes(&process) {
         process.log.warning(&format!("Crash reports are not available: {error}"));
     }
@@ -361,7 +367,8 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     if config.always_show_logo || is_seen {
         log.raw(&logo(config));
     } else {
-        log.notice(&format!("Running mode=standalone, port={}.", config.shown_port()));
+        let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
+        log.notice(&format!("Running mode={mode}, port={}.", config.shown_port()));
     }
     log.notice(&format!("Port: {}, PID: {pid}", config.shown_port()));
     if let Err(error) = process.oom_score.apply(config) {
@@ -374,10 +381,11 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
 
 fn logo(config: &Config) -> String {
     let (pid, version, port) = (std::process::id(), env!("CARGO_PKG_VERSION"), config.shown_port());
+    let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
     let path = config.unixsocket.as_ref().map_or("none".into(), |path| path.to_string_lossy());
     format!(
         "\n       .-=======-.\n     .'  .-----.  '.      Annulet {version}, 64 bit\n    \
-         /  /       \\  \\     Running in standalone mode\n   \
+         /  /       \\  \\     Running in {mode} mode\n   \
          |  |         |  |    Port: {port}\n    \
          \\  \\       /  /     Unix socket: {path}\n     \
          '.  '-----'  .'      PID: {pid}\n       '-=======-'\n\n"

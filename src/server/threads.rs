@@ -57,7 +57,7 @@ fn table_of(config: &Config) -> &'static CommandTable {
 /// Creates the process that the shards will belong to.
 pub fn build_process(parts: Parts) -> Arc<Process> {
     let commands = table_of(&parts.config);
-    let databases = parts.config.databases as usize;
+    let databases = parts.config.database_count() as usize;
     Arc::new(Process::new(ProcessParts {
         boards: Boards::new(parts.shards, databases, commands.len()),
         config: ConfigCell::new(parts.config),

@@ -23,6 +23,7 @@ impl Shard {
         self.env.board.counters.expire_ns_sum.add(expire_ns);
         self.reporter().event("expire-cycle", expire_ns);
         self.check_connections();
+        self.heed_slots();
         self.tick_links();
         self.heed_signals();
         self.heed_save_points();

@@ -71,6 +71,7 @@ impl Shard {
                 self.port.mesh().ring_all();
             }
             LoadStage::None => {
+                self.partition.settle_slots();
                 self.env.facts.set(Facts::LOADING, false);
                 self.partition.set_loading(false);
                 self.settle_settings();

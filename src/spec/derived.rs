@@ -205,6 +205,13 @@ impl Card {
         Some(keys)
     }
 
+    /// Returns the indices of the arguments that are channels which belong to hash slots. Returns
+    /// none if the arguments do not fit.
+    pub fn channel_args<'w>(&self, argc: usize, arg: impl Fn(usize) -> &'w [u8]) -> Vec<usize> {
+        let of_channels = self.keys.iter().filter(|spec| spec.is_channel);
+        of_channels.filter_map(|spec| spec.range(argc, &arg)?).flatten().collect()
+    }
+
     /// Returns the keys that a command uses, like [`Card::key_args`]. In contrast to it, a group of
     /// keys that extends to the last argument may be empty. COMMAND GETKEYS refuses such a command,
     /// but the command itself runs.

@@ -335,6 +335,8 @@ mod tests {
             sees_due: false,
             is_quiet: false,
             is_tracked: false,
+            is_asking: false,
+            is_on_port: false,
             is_part: false,
             discovers: false,
             is_counted: false,

@@ -50,6 +50,8 @@ impl Queue {
             sees_due: false,
             is_quiet: false,
             is_tracked: false,
+            is_asking: false,
+            is_on_port: false,
             is_part: false,
             discovers: false,
             is_counted: false,

@@ -7,6 +7,7 @@ mod acl;
 mod background;
 mod certificates;
 mod cli;
+mod cluster;
 mod crash;
 mod durable;
 mod files;

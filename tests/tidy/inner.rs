@@ -71,6 +71,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
         "persistence",
         "propagate",
         "run",
+        "served",
         "tracking",
         "watch",
     ],

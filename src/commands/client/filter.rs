@@ -115,7 +115,7 @@ fn read_db(cx: &SessionContext<'_>, arg: &[u8], value: &[u8]) -> Result<usize, E
     let Some(number) = number else {
         return Err(Error::other(format!("ERR {name} is not an integer or out of range")));
     };
-    let last = cx.process.config.snapshot().databases - 1;
+    let last = cx.process.config.snapshot().database_count() - 1;
     match u32::try_from(number) {
         Ok(db) if db <= last => Ok(db as usize),
         _ => Err(Error::other(format!("ERR {name} number should be between 0 and {last}"))),

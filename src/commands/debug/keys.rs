@@ -54,7 +54,7 @@ fn own_key<'k>(slice: &Slice, bytes: &'k [u8]) -> Option<Key<'k>> {
 /// database precedes each share, in 4 bytes.
 fn database_digests(slice: &Slice, config: &Config) -> Vec<u8> {
     let mut text = Vec::new();
-    for db in 0..config.databases {
+    for db in 0..config.database_count() {
         if let Some(digest) = slice.database_digest(db as usize) {
             text.extend_from_slice(&db.to_be_bytes());
             text.extend_from_slice(&digest);

@@ -115,6 +115,9 @@ pub(super) static SWAPDB: Command = Command::all_shards(
 /// Swaps two databases. The reference counts one change, so only the part with hash slot 0 counts
 /// it.
 fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if cx.config.cluster_enabled {
+        return Err(Error::other("ERR SWAPDB is not allowed in cluster mode"));
+    }
     int_at(&args[1]).map_err(|_| Error::FirstDbInvalid)?;
     int_at(&args[2]).map_err(|_| Error::SecondDbInvalid)?;
     let databases = cx.slice.databases();

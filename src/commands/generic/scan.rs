@@ -195,7 +195,7 @@ fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
     }
     if !cx.is_part {
         let end = cx.slice.slots().end;
-        if cursor == 0 && end < SLOT_COUNT {
+        if cursor == 0 && end < SLOT_COUNT && !cx.is_on_port() {
             cursor = u64::from(end);
         }
         cx.reply.array(2);

@@ -7,6 +7,8 @@
 use super::View;
 use super::text::{Human, Text};
 use crate::base::system;
+use crate::cluster::Viewer;
+use crate::commands::cluster::info_fields;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
@@ -36,7 +38,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", build_id());
     text.field("annulet_version", VERSION);
-    text.field(mode, "standalone");
+    text.field(mode, if process.is_cluster { "cluster" } else { "standalone" });
     text.field("os", SYSTEM.get_or_init(system::system_name));
     text.field("arch_bits", usize::BITS);
     text.field("monotonic_clock", "POSIX clock_gettime");
@@ -315,6 +317,19 @@ pub(super) fn engines(view: &View<'_>, text: &mut Text) {
     ));
 }
 
-pub(super) fn cluster(_view: &View<'_>, text: &mut Text) {
-    text.field("cluster_enabled", 0);
+pub(super) fn cluster(view: &View<'_>, text: &mut Text) {
+    text.field("cluster_enabled", u8::from(view.process.is_cluster));
+}
+
+/// Writes the fields of CLUSTER INFO.
+pub(super) fn cluster_info(view: &View<'_>, text: &mut Text) {
+    let process = view.process;
+    let Some(cluster) = process.cluster.get().filter(|_| process.is_cluster) else { return };
+    let config = process.config.snapshot();
+    let (local_address, shards) = ("", process.shards());
+    let viewer = Viewer { config: &config, local_address, is_tls: false, shards, shard: None };
+    let nodes = cluster.nodes();
+    for (name, value) in info_fields(&nodes, &viewer.all(&nodes), &config) {
+        text.field(name, value);
+    }
 }

@@ -147,7 +147,7 @@ pub(super) fn latencystats(view: &View<'_>, text: &mut Text) {
 }
 
 pub(super) fn keyspace(view: &View<'_>, text: &mut Text) {
-    for db in 0..view.process.config.snapshot().databases as usize {
+    for db in 0..view.process.config.snapshot().database_count() as usize {
         let [keys, expires, with_fields] = view.process.boards.database(db);
         if keys > 0 {
             let ttl_ms = view.process.boards.ttl_ms(db);

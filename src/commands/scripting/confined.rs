@@ -433,6 +433,7 @@ impl<'s> Proof<'s> {
             KeyRouting::Single | KeyRouting::PerKey(_) | KeyRouting::Gather => true,
             KeyRouting::Home => false,
             KeyRouting::Discovers(_) | KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => false,
+            KeyRouting::Slot { .. } => false,
         };
         is_plain
             && entry.command.key_database.is_none()

@@ -4,9 +4,10 @@ use crate::acl::{DenialContext, LogKey, Refused, User};
 use crate::commands::is_secret;
 use crate::config::quote;
 use crate::exec::{
-    CommandTable, Entry, Facts, Item, Nested, Process, Request, RunningScript, ScriptProgress,
-    Scripting, Session, SessionContext, SuspendedScript, count_denial,
+    CommandTable, Entry, Facts, Item, KeySlots, Nested, Process, Request, RunningScript,
+    ScriptProgress, Scripting, Session, SessionContext, SuspendedScript, count_denial,
 };
+use crate::gate::{SlotUse, UNKNOWN_CLIENT, check_slot};
 use crate::observe::{Board, REDACTED};
 use crate::resp::{Args, Error, Output, Protocol, Reply};
 use crate::script::{AclAnswer, Host, LogLevel, Propagation, Ran, ScriptFlags, Verdict};
@@ -28,7 +29,11 @@ pub(super) fn may_run(
     (facts, process): (Facts, &Process),
 ) -> Result<ScriptProgress, Error> {
     if flags.has(ScriptFlags::COMPAT) {
-        return Ok(ScriptProgress { only_reads, ..Default::default() });
+        return Ok(ScriptProgress { only_reads, crosses_slots: true, ..Default::default() });
+    }
+    if flags.has(ScriptFlags::NO_CLUSTER) && process.is_cluster {
+        let text = "ERR Can not run script on cluster, 'no-cluster' flag is set.";
+        return Err(Error::other(text));
     }
     if !flags.has(ScriptFlags::NO_WRITES) {
         if facts.has(Facts::DISK_ERROR) {
@@ -55,6 +60,7 @@ pub(super) fn may_run(
     Ok(ScriptProgress {
         only_reads: only_reads || flags.has(ScriptFlags::NO_WRITES),
         allows_oom: flags.has(ScriptFlags::ALLOW_OOM),
+        crosses_slots: flags.has(ScriptFlags::ALLOW_CROSS_SLOT),
         ..Default::default()
     })
 }
@@ -188,6 +194,9 @@ impl<'a> ScriptHost<'a> {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
         self.permit(entry, args)?;
+        if self.facts.has(Facts::CLUSTER) {
+            self.check_slot(entry, args)?;
+        }
         if writes && !self.progress.has_written {
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
@@ -224,6 +233,45 @@ impl<'a> ScriptHost<'a> {
         self.process.acl.log.add(key, client, self.process.clock.unix_ms(), entries_max);
         let text = denial.text(user, &entry.name, None);
         Err(Error::quoting(&[b"ERR ACL failure in script: ", &text]))
+    }
+
+    /// Refuses a command on keys of another node of the cluster, or of a slot that the script must
+    /// not use.
+    fn check_slot(&mut self, entry: &'static Entry, args: &Args<'_>) -> Result<(), Error> {
+        let far = || Error::other("ERR Attempted to access a non local key in a cluster node");
+        let slot = match entry.key_slots(args) {
+            KeySlots::None => return Ok(()),
+            KeySlots::One(slot) => slot,
+            KeySlots::Several => return Err(far()),
+        };
+        let Some(cluster) = self.process.cluster.get() else { return Ok(()) };
+        let nodes = cluster.nodes();
+        if !(nodes.is_mine(slot) && nodes.is_up(true)) {
+            let is_asking = self.nested.item().is_asking;
+            let slot_use = SlotUse::of(entry, slot, is_asking);
+            check_slot(&nodes, slot_use, self.process, UNKNOWN_CLIENT).map_err(|error| {
+                let name = &entry.name;
+                match error.bytes() {
+                    b"CLUSTERDOWN The cluster is down" => Error::other(format!(
+                        "ERR Can not execute a command '{name}' while the cluster is down"
+                    )),
+                    bytes if bytes.ends_with(b"only accepts read commands") => {
+                        Error::other(format!(
+                            "ERR Can not execute a write command '{name}' while the cluster is \
+                             down and readonly"
+                        ))
+                    }
+                    _ => far(),
+                }
+            })?;
+        }
+        let own = *self.progress.slot.get_or_insert(slot);
+        if own != slot && !self.progress.crosses_slots {
+            return Err(Error::other(
+                "ERR Script attempted to access keys that do not hash to the same slot",
+            ));
+        }
+        Ok(())
     }
 
     /// Runs a command that the script may run.

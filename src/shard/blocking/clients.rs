@@ -195,6 +195,10 @@ impl Shard {
         let acks = self.acks_of(conn);
         let blocked = self.end_block(conn, None).expect("client is blocked");
         let wait = blocked.wait.as_ref().expect("client is blocked");
+        let redirected = match why {
+            GivingUp::Redirected => self.redirection_of(wait),
+            _ => None,
+        };
         let connection = self.connections.get_mut(conn).expect("client is blocked");
         let (generation, flight) = (connection.generation, blocked.flight);
         let protocol = connection.session.protocol;
@@ -211,8 +215,9 @@ impl Shard {
                 reply.error(&error);
                 self.env.board.error_reply(error.bytes());
             }
-            (GivingUp::Error | GivingUp::Denied(_), _) => {
+            (GivingUp::Error | GivingUp::Denied(_) | GivingUp::Redirected, _) => {
                 let error = match (why, &connection.session.user) {
+                    (GivingUp::Redirected, _) => redirected.unwrap_or(Error::other(UNBLOCKED)),
                     (GivingUp::Denied(reason), Some(user)) => {
                         denial_error(&Denial { reason, at: 0 }, user, wait.entry)
                     }
@@ -224,7 +229,7 @@ impl Shard {
             }
         }
         // A command that is not allowed has not run.
-        if !matches!(why, GivingUp::Denied(_)) {
+        if !matches!(why, GivingUp::Denied(_) | GivingUp::Redirected) {
             self.partition.record_runs(wait.entry, 1, 0);
             self.env.board.counters.commands_processed.add(1);
         }

@@ -6,6 +6,7 @@
 mod clients;
 mod forward;
 mod pause;
+mod slots;
 
 use crate::client::Woken;
 use crate::exec::Pause;
@@ -19,6 +20,8 @@ pub(super) struct Blocking {
     /// When commands give up, in Unix milliseconds.
     pub(super) deadlines: BTreeSet<(u64, ConnId)>,
     next_ticket: u64,
+    /// Version of the cluster at the last look for clients of slots that have left.
+    slots_version: u64,
     /// Forwarded commands whose last round was sent.
     forwards: HashMap<TransactionId, Forwarding>,
 }

@@ -17,7 +17,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 impl Shard {
-    /// Assigns a new connection of a listener to the shard with the fewest clients.
+    /// Assigns a new connection to the shard whose port it has come to, or to the shard with the
+    /// fewest clients.
     pub(in crate::shard) fn accepted(&mut self, listener: ListenerId, socket: Socket) {
         self.env.board.counters.connections_received.add(1);
         let clients = &self.env.process.clients;
@@ -33,9 +34,11 @@ impl Shard {
             return;
         }
         let counts = clients.iter().map(|n| n.load(Ordering::Relaxed)).enumerate();
-        let (shard, _) = counts.min_by_key(|(_, n)| *n).expect("at least one shard");
+        let (idle, _) = counts.min_by_key(|(_, n)| *n).expect("at least one shard");
+        let port_of = self.env.process.listeners.offset(listener).checked_sub(1);
+        let shard = port_of.map_or(idle, usize::from);
         clients[shard].fetch_add(1, Ordering::Relaxed);
-        let handover = Handover { socket, client_id, is_tls };
+        let handover = Handover { socket, client_id, is_tls, port_of };
         if shard == self.env.me {
             return self.adopt(handover);
         }
@@ -114,7 +117,8 @@ impl Shard {
     /// Replies with an error to a client that is not served, and closes the connection. The
     /// connection is not counted.
     fn refuse_socket(&mut self, socket: Socket, client_id: u64, error: Error) {
-        if let Some(conn) = self.open(Handover { socket, client_id, is_tls: false }) {
+        if let Some(conn) = self.open(Handover { socket, client_id, is_tls: false, port_of: None })
+        {
             self.turn_away(conn, &error);
         }
     }
@@ -128,7 +132,7 @@ impl Shard {
     }
 
     fn open(&mut self, handover: Handover) -> Option<ConnId> {
-        let Handover { socket, client_id, is_tls } = handover;
+        let Handover { socket, client_id, is_tls, port_of } = handover;
         let stream = match is_tls {
             false => Stream::Plain,
             // The port of TLS was closed meanwhile if there is no context.
@@ -145,6 +149,8 @@ impl Shard {
         session.local_address = names.local;
         session.descriptor = names.number;
         session.is_unix = names.unix;
+        session.is_tls = is_tls;
+        session.arrive_at(port_of);
         let (conn, generation) = self.connections.reserve();
         if let Err(error) = self.driver.open(conn, socket) {
             self.connections.unreserve(conn);

@@ -6,7 +6,7 @@
 
 use crate::acl::Denial;
 use crate::client::Connection;
-use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, Process, Session};
+use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, KeySlots, Process, Session};
 use crate::gate::{Admission, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
@@ -275,7 +275,7 @@ impl Gatherer {
             return Some(Gathered::Postponed(entry));
         }
         if connection.session.multi.is_some() && entry.is_queued_in_multi() {
-            enqueue(connection, entry, spans, process.databases);
+            enqueue(connection, entry, spans, process);
             batch.queued += 1;
             return None;
         }
@@ -286,6 +286,7 @@ impl Gatherer {
             true => (Place::Several, 0),
             false => self.place((entry, discovers), &args, db, &process.boards),
         };
+        let place = entry.place_on_port(connection.session.port_of).map_or(place, Place::Shard);
         let item = Item {
             entry,
             first: request.first,
@@ -296,6 +297,8 @@ impl Gatherer {
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_tracked: connection.session.tracks_reads(),
+            is_asking: connection.session.is_asking,
+            is_on_port: connection.session.port_of.is_some(),
             is_part: false,
             discovers,
             is_counted: false,
@@ -404,16 +407,19 @@ fn stands_alone(item: Item, has_many_keys: bool) -> Gathered {
 }
 
 /// Adds a command to the queue of its session's transaction.
-fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], databases: usize) {
+fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], process: &Process) {
     let (text, large) = connection.input.parts();
     let mut args = Args::new(text, spans, large);
-    let selected = entry.selected_database(&args, databases);
+    let selected = entry.selected_database(&args, process.databases);
+    let slots = if process.is_cluster { entry.key_slots(&args) } else { KeySlots::None };
     connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
     let multi = connection.session.multi.as_mut().expect("client is in a transaction");
     multi.commands += 1;
     if !multi.is_doomed {
         multi.db = selected.unwrap_or(multi.db);
     }
+    multi.slots.join(slots);
+    multi.is_of_pubsub |= entry.command.card.flags.has(Flag::PUBSUB);
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
     multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);

@@ -40,6 +40,7 @@ impl Shard {
                 break;
             }
             connection.is_starved = false;
+            gatherer.facts = gatherer.facts.and(connection.session.facts);
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             if connection.session.is_loader() {
                 gatherer.obey();
@@ -47,10 +48,12 @@ impl Shard {
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
             let is_caching = connection.session.is_caching();
+            let is_asking = connection.session.is_asking;
             // Messages come between the replies of a subscriber's commands.
             if !has_all_replies
                 || has_subscriptions
                 || is_caching
+                || is_asking
                 || unsent_bytes > self.clients.output_bytes_batched
             {
                 gatherer.commands_max = 1;
@@ -88,6 +91,9 @@ impl Shard {
             }
             if is_cached && let Some(connection) = self.connections.get_mut(conn) {
                 connection.session.end_caching();
+            }
+            if is_asking && let Some(connection) = self.connections.get_mut(conn) {
+                connection.session.end_asking();
             }
             self.check_output(conn);
         }

@@ -140,7 +140,10 @@ impl Shard {
             let connection = self.connections.get_mut(conn).expect("checked above");
             connection.queue = None;
             connection.session.multi = None;
-            return self.refuse_exec(conn, &Error::exec_abort(error));
+            return match error.is_redirection() {
+                true => self.refuse_exec(conn, error),
+                false => self.refuse_exec(conn, &Error::exec_abort(error)),
+            };
         }
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error(error);

@@ -123,8 +123,12 @@ impl Shard {
         if is_watching {
             self.partition.unwatch(client);
         }
+        let (items, mut args) = queue.parts();
         if is_broken {
             Reply::new(&mut connection.outbox.output, protocol).null_array();
+        } else if let Some(error) = self.partition.refusal_of_all(items, &mut args) {
+            Reply::new(&mut connection.outbox.output, protocol).error(&error);
+            self.env.board.error_reply(error.bytes());
         } else {
             self.run_queue(conn, &mut queue, caller);
         }

@@ -63,10 +63,13 @@ impl Shard {
             (place, item.slot) = env.router.place(with, &args, env.me as u16);
             let keys = &|| env.process.boards.database(ahead.db)[0];
             place = env.router.walk_place(entry, &args, place, keys);
+            place = entry.place_on_port(session.port_of).map_or(place, Place::Shard);
             item.db = ahead.db as u16;
             item.sees_due = session.is_import_source;
             item.is_quiet = session.is_no_touch;
             item.is_tracked = session.tracks_reads();
+            item.is_asking = session.is_asking;
+            item.is_on_port = session.port_of.is_some();
             item.user = session.user_in((entry, ahead.db), &args, env.process.databases);
             plan.gathers |= place == Place::Several && entry.gathers_keys();
             env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));

@@ -398,7 +398,11 @@ impl Shard {
         }
         let mut answer = self.answer_to(to);
         let mut reply = Reply::new(&mut answer.output, transaction.protocol);
-        if is_broken {
+        let refusal = |part: &Envelope| part.txn().and_then(|txn| txn.refused.clone());
+        if let Some(error) = transaction.flight.parts().find_map(refusal) {
+            reply.error(&error);
+            self.env.board.error_reply(error.bytes());
+        } else if is_broken {
             reply.null_array();
         } else {
             if transaction.is_exec {
