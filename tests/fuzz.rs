@@ -7,6 +7,9 @@
 //! This runs one iteration of one target; a failure prints the line that repeats it. Without
 //! variables every target runs a few hundred iterations from seed 0.
 
+#[path = "fuzz/tls.rs"]
+mod tls;
+
 use annulet::acl::{Acl, Catalogue, NewUsers, read_file};
 use annulet::base::extended::Extended;
 use annulet::base::number::{FloatText, parse_f64, parse_i64, parse_memory, parse_u64};

@@ -2,6 +2,9 @@
 
 use super::server::PATIENCE;
 use super::wire::Wire;
+use pkcs8::PrivateKeyInfo;
+use pkcs8::der::pem::LineEnding;
+use pkcs8::pkcs5::pbes2::Parameters;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, string::Ia5String,
 };
@@ -54,6 +57,18 @@ impl Certificates {
         std::fs::write(self.folder.join(format!("{file}.crt")), certificate).expect("a file");
         let key = key.serialize_pem();
         std::fs::write(self.folder.join(format!("{file}.key")), key).expect("a file");
+    }
+
+    /// Writes a key to another file, protected by a passphrase.
+    pub fn encrypt(&self, from: &str, to: &str, passphrase: &str) {
+        let key = PrivateKeyDer::from_pem_file(self.folder.join(format!("{from}.key")));
+        let key = key.expect("the key was written");
+        let parameters = Parameters::pbkdf2_sha256_aes256cbc(2_048, b"some salt", &[7; 16]);
+        let key = PrivateKeyInfo::try_from(key.secret_der()).expect("it is PKCS #8");
+        let key = key.encrypt_with_params(parameters.expect("valid"), passphrase);
+        let key = key.expect("it can be encrypted");
+        let text = key.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).expect("it is short");
+        std::fs::write(self.folder.join(format!("{to}.key")), text.as_bytes()).expect("a file");
     }
 
     /// Returns the path of a file.

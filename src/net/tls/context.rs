@@ -8,9 +8,12 @@ use super::verifier::Verifier;
 use crate::base::clock::Clock;
 use crate::base::system::error_text;
 use crate::config::{Config, TlsAuthClients};
+use pkcs8::der::zeroize::Zeroizing;
+use pkcs8::pkcs5::Error as Pkcs5;
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -168,18 +171,47 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
+/// Label of a private key that a passphrase protects.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+
 /// Returns the private key of a file.
 fn private_key(path: &Path, passphrase: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let text = std::fs::read(path).map_err(|error| error_text(&error))?;
-    let has = |mark: &str| text.windows(mark.len()).any(|window| window == mark.as_bytes());
-    if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
-        let why = match passphrase {
-            [] => "the key is encrypted, and no passphrase is set",
-            _ => "encrypted keys are not supported",
-        };
-        return Err(why.to_owned());
+    let text = Zeroizing::new(text);
+    let shown = String::from_utf8_lossy(&text);
+    let (begin, end) =
+        (format!("-----BEGIN {ENCRYPTED}-----"), format!("-----END {ENCRYPTED}-----"));
+    if let Some(at) = shown.find(&begin) {
+        let rest = &shown[at..];
+        let len = rest.find(&end).ok_or("the file ends within the key")? + end.len();
+        return decrypted(&rest[..len], passphrase);
+    }
+    if shown.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(
+            "this form of an encrypted key is not supported, but PKCS #8 is: convert it by \
+                    openssl pkcs8 -topk8"
+                .to_owned(),
+        );
     }
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| error.to_string())
+}
+
+/// Returns the key of an encrypted section.
+fn decrypted(section: &str, passphrase: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    if passphrase.is_empty() {
+        return Err("the key is encrypted, and no passphrase is set".to_owned());
+    }
+    let (_, document) = SecretDocument::from_pem(section).map_err(|error| error.to_string())?;
+    let key = EncryptedPrivateKeyInfo::try_from(document.as_bytes());
+    let key = key.map_err(|error| error.to_string())?;
+    let key = key.decrypt(passphrase).map_err(|error| match error {
+        // The library says either if the padding is not as expected.
+        pkcs8::Error::EncryptedPrivateKey(Pkcs5::DecryptFailed | Pkcs5::EncryptFailed) => {
+            "the passphrase is wrong".to_owned()
+        }
+        error => error.to_string(),
+    })?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
 /// Returns the certificates of the trusted authorities; none without a setting.

@@ -27,6 +27,9 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptErr
 use std::fmt;
 use std::sync::Arc;
 
+/// The first byte of a record with handshake messages, as every connection begins.
+const HANDSHAKE_RECORD: u8 = 22;
+
 /// The library's state of a connection.
 enum Engine {
     /// Nothing was received yet, so it takes no memory.
@@ -153,8 +156,13 @@ impl TlsStream {
             return Ok(Progress::default());
         }
         if let Engine::New(config) = &self.engine {
+            if self.incoming.first() != Some(&HANDSHAKE_RECORD) {
+                // As in the reference, such a peer gets no alert, which it could not read.
+                return Err(self.fail("the peer does not speak TLS"));
+            }
             let engine = UnbufferedServerConnection::new(Arc::clone(config));
-            self.engine = Engine::Running(Box::new(engine.map_err(|error| self.fail(&error))?));
+            let engine = engine.map_err(|error| self.fail(&error.to_string()))?;
+            self.engine = Engine::Running(Box::new(engine));
         }
         self.process(input)
     }
@@ -198,7 +206,7 @@ impl TlsStream {
             {
                 encode(&mut data, &mut self.outgoing);
             }
-            return Err(self.fail(&error));
+            return Err(self.fail(&error.to_string()));
         }
         if !engine.is_handshaking() && self.stage == Stage::Handshake {
             self.stage = Stage::Open;
@@ -220,10 +228,10 @@ impl TlsStream {
         }
     }
 
-    fn fail(&mut self, error: &rustls::Error) -> TlsError {
+    fn fail(&mut self, why: &str) -> TlsError {
         self.stage = Stage::Failed;
         self.incoming = Vec::new();
-        TlsError(error.to_string())
+        TlsError(why.to_owned())
     }
 
     /// Returns what the peer's certificate says; none without one, or one that cannot be read.
