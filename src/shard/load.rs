@@ -50,6 +50,9 @@ impl Shard {
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.publish();
+                    if !self.env.process.loading.has_commands() {
+                        self.partition.settle_slots();
+                    }
                     self.env.process.loading.shard_done();
                     self.port.mesh().ring_all();
                     return Ok(true);
@@ -66,12 +69,12 @@ impl Shard {
         match self.env.process.loading.stage() {
             LoadStage::Ending if !self.intake.has_ended => {
                 self.intake.has_ended = true;
+                self.partition.settle_slots();
                 self.partition.end_load();
                 self.env.process.loading.shard_done();
                 self.port.mesh().ring_all();
             }
             LoadStage::None => {
-                self.partition.settle_slots();
                 self.env.facts.set(Facts::LOADING, false);
                 self.partition.set_loading(false);
                 self.settle_settings();
