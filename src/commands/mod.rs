@@ -26,6 +26,7 @@ mod latency;
 mod list;
 mod lolwut;
 mod memory;
+mod migrate;
 mod monitor;
 mod pubsub;
 mod replication;
@@ -68,6 +69,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     geo::FAMILY,
     sort::FAMILY,
     dump::FAMILY,
+    migrate::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
     pubsub::FAMILY,

@@ -17,11 +17,15 @@ mod mailbox;
 mod on_glommio;
 mod on_thread;
 mod oom_score;
+mod peers;
 mod process_memory;
 
 pub use listeners::{Change, ListenError, Listeners, Orders, is_tls_listener};
 pub use mailbox::JOBS_MAX;
 pub use oom_score::OomScore;
+pub use peers::{
+    PEER_KEPT_NS, PEER_LINE_BYTES_MAX, PEERS_KEPT_MAX, Peer, close_idle_peers, has_timed_out,
+};
 pub use process_memory::{ProcessMemory, SAMPLE_PERIOD, SAMPLE_PERIOD_IDLE};
 
 use mailbox::{Job, Mailbox};

@@ -74,6 +74,9 @@ pub struct Command {
     pub keeps_caching: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
+    /// Whether a node of a cluster runs it on the keys of an open slot that are here, whichever are
+    /// not.
+    pub serves_open_slots: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
     /// Whether it needs what scripts run with.
@@ -188,6 +191,7 @@ impl Command {
             shows_disk_errors: false,
             keeps_caching: false,
             always_touches: false,
+            serves_open_slots: false,
             runs_commands: false,
             uses_scripting: false,
             resume: None,
@@ -349,6 +353,11 @@ impl Command {
     pub const fn uses_scripting(self) -> Command {
         assert!(matches!(self.handler, Handler::Keys(_)), "a session knows the process");
         Command { uses_scripting: true, ..self }
+    }
+
+    /// Runs the command on the keys of an open slot that are here.
+    pub const fn serves_open_slots(self) -> Command {
+        Command { serves_open_slots: true, ..self }
     }
 
     /// Sets which of its arguments are secrets.

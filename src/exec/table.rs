@@ -256,7 +256,8 @@ impl Entry {
 }
 
 fn key_range(command: &Command) -> KeyRange {
-    let Some(spec) = command.card.keys.first().filter(|spec| !spec.is_channel) else {
+    let Some(spec) = command.card.keys.first().filter(|spec| !spec.is_channel && !spec.or_next)
+    else {
         return KeyRange { first: 0, last: 0, step: 0 };
     };
     match (spec.begin, spec.find) {

@@ -38,6 +38,8 @@ pub struct SlotUse {
     pub writes: bool,
     /// Whether it is of sharded pub/sub.
     pub is_of_pubsub: bool,
+    /// Whether it runs here if the slot is open, in whichever direction.
+    pub serves_open: bool,
 }
 
 impl SlotUse {
@@ -49,6 +51,7 @@ impl SlotUse {
             is_asking: is_asking || flags.has(Flag::ASKING),
             writes: flags.has(Flag::WRITE),
             is_of_pubsub: flags.has(Flag::PUBSUB),
+            serves_open: entry.command.serves_open_slots,
         }
     }
 }
@@ -111,8 +114,8 @@ pub fn check_slot(
     let SlotUse { slot, is_asking, .. } = slot_use;
     let Some(owner) = nodes.owner(slot) else { return Err(Error::other(NOT_SERVED)) };
     check_health(nodes, slot_use, process)?;
-    let imports = is_asking && matches!(nodes.opening(slot), Some(Opening::Importing(_)));
-    if nodes.is_mine(slot) || imports {
+    let imports = matches!(nodes.opening(slot), Some(Opening::Importing(_)));
+    if nodes.is_mine(slot) || imports && (is_asking || slot_use.serves_open) {
         return Ok(());
     }
     Err(redirected("MOVED", nodes, (slot, owner, 0), process, to))

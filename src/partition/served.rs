@@ -168,7 +168,8 @@ fn look(
     let Some(slot) = slot_of_item(item, args) else { return Ok(None) };
     let flags = item.entry.command.card.flags;
     check_slot(nodes, SlotUse::of(item.entry, slot, item.is_asking), process, UNKNOWN_CLIENT)?;
-    if nodes.opening(slot).is_none() || flags.has(Flag::PUBSUB) {
+    let is_free = flags.has(Flag::PUBSUB) || item.entry.command.serves_open_slots;
+    if nodes.opening(slot).is_none() || is_free {
         return Ok(None);
     }
     count(Looking { item, args, keys });

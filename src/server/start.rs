@@ -20,7 +20,7 @@ use crate::base::thread::{allowed_cores, keep_to, parse_cores, raise_descriptor_
 use crate::base::{syslog, title};
 use crate::commands::{load_users, log_form};
 use crate::config::{Config, FatalConfigError};
-use crate::control::{Control, ProcessMemory};
+use crate::control::{Control, ProcessMemory, close_idle_peers};
 use crate::exec::OffloadPool;
 use crate::exec::{Process, Shutdown};
 use crate::feed::Feed;
@@ -34,6 +34,10 @@ use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Pause between two looks for idle connections to other servers.
+const IDLE_PEERS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Descriptors that the process needs besides one per client.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -98,11 +102,7 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let seeds = seeds(&config);
     crate::base::hash::set_seed(seeds.hash);
-    let control = Control::start("control").map_err(|error| format!("{error}"))?;
-    let memory = ProcessMemory::open().map_err(|error| format!("{error}"))?;
-    if let Err(error) = ProcessMemory::watch(&memory, &control, used_bytes) {
-        return Err(format!("{error}"));
-    }
+    let (control, memory) = start_control().map_err(|error| format!("{error}"))?;
     let run_id = run_id(seeds.random);
     let process = build_process(Parts { shards, memory, clock, log, run_id, paths, config });
     process.supervised.get_or_init(|| supervisor.word());
@@ -141,6 +141,15 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
         why.lines().for_each(|line| process.log.warning(line));
     }
     result
+}
+
+/// Starts the control thread and its periodic work, and returns what it knows of the memory.
+fn start_control() -> std::io::Result<(Control, Arc<ProcessMemory>)> {
+    let control = Control::start("control")?;
+    let memory = ProcessMemory::open()?;
+    ProcessMemory::watch(&memory, &control, used_bytes)?;
+    control.every(IDLE_PEERS_PERIOD, || close_idle_peers(&Clock::System));
+    Ok((control, memory))
 }
 
 /// Opens the log, after a check that it can be written.

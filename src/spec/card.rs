@@ -224,6 +224,12 @@ pub struct KeySpec {
     /// Whether the arguments are no keys, but channels whose hash slots decide where a cluster runs
     /// the command.
     pub is_channel: bool,
+    /// Whether the keys are the next group's instead, if the argument is empty and there is such a
+    /// group. Otherwise there is no other key.
+    pub or_next: bool,
+    /// Where the search for the keyword starts by COMMAND INFO, which shows that this does not find
+    /// all keys; 0: the spec says all.
+    pub incomplete_from: i16,
     /// The note in COMMAND INFO, or empty.
     pub notes: &'static str,
     /// Where the group begins.
@@ -244,6 +250,8 @@ impl KeySpec {
             is_locked: false,
             is_changed_alone: false,
             is_channel: false,
+            or_next: false,
+            incomplete_from: 0,
             notes: "",
             begin: Begin::Index(1),
             find: Find::Range { last: 0, step: 1 },
@@ -318,6 +326,16 @@ impl KeySpec {
     /// Locks the keys shared if the command has several of them, because it then only reads them.
     pub const fn changed_alone(self) -> KeySpec {
         KeySpec { is_changed_alone: true, ..self }
+    }
+
+    /// Lets the next group replace the keys if the argument is empty.
+    pub const fn or_next(self) -> KeySpec {
+        KeySpec { or_next: true, ..self }
+    }
+
+    /// Shows the spec as incomplete in COMMAND INFO, with this start of the search.
+    pub const fn incomplete(self, from: i16) -> KeySpec {
+        KeySpec { incomplete_from: from, ..self }
     }
 
     /// Sets the note for COMMAND INFO.

@@ -195,6 +195,17 @@ impl Card {
         argc: usize,
         arg: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
+        if let [first, next] = self.keys
+            && let (true, Begin::Index(at)) = (first.or_next, first.begin)
+            && usize::from(at) < argc
+        {
+            let at = usize::from(at);
+            let others = if arg(at).is_empty() { next.range(argc, &arg)? } else { None };
+            return Some(match others {
+                Some(others) => others.map(|at| (at, next)).collect(),
+                None => vec![(at, first)],
+            });
+        }
         let mut keys = Vec::new();
         let of_keys = self.keys.iter().filter(|spec| !spec.is_channel);
         for spec in of_keys.filter(|spec| spec.option().is_none()) {

@@ -314,6 +314,64 @@ fn take_keys(pair: &mut Pair) {
     assert!(nodes.contains("connected 0-5060 5062-9999\n"), "{nodes}");
 }
 
+#[test]
+fn keys_of_a_slot_migrate_while_clients_use_them() {
+    for setup in setups() {
+        println!("{setup:?}");
+        let mut pair = Pair::start(setup);
+        let ([a_id, b_id], ports) = (pair.ids.clone(), pair.ports);
+        let (a, b) = (&mut pair.a, &mut pair.b);
+        for number in 0..50 {
+            assert_eq!(a.ask(&["SET", &format!("{{bar}}{number}"), "0"]), "+OK");
+        }
+        assert_eq!(b.ask(&["CLUSTER", "SETSLOT", "5061", "IMPORTING", &a_id]), "+OK");
+        assert_eq!(a.ask(&["CLUSTER", "SETSLOT", "5061", "MIGRATING", &b_id]), "+OK");
+        let clients: Vec<_> = (0..4)
+            .map(|_| std::thread::spawn(move || (0..500).map(|at| increment(ports, at)).count()))
+            .collect();
+        let port = ports[1].to_string();
+        loop {
+            let keys = a.ask(&["CLUSTER", "GETKEYSINSLOT", "5061", "7"]);
+            let keys: Vec<&str> = keys.trim_matches(['[', ']']).split(", ").collect();
+            if keys == [""] {
+                break;
+            }
+            let head = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            let moved = a.ask(&[&head[..], &keys].concat());
+            assert!(moved == "+OK" || moved == "+NOKEY", "{moved}");
+        }
+        assert_eq!(b.ask(&["CLUSTER", "SETSLOT", "5061", "NODE", &b_id]), "+OK");
+        while a.ask(&["CLUSTER", "SETSLOT", "5061", "NODE", &b_id]) != "+OK" {}
+        let done: usize = clients.into_iter().map(|it| it.join().expect("a client")).sum();
+        assert_eq!(done, 2000);
+        let sum: usize = (0..50)
+            .map(|number| b.ask(&["GET", &format!("{{bar}}{number}")]))
+            .map(|value| value.parse::<usize>().expect("a number"))
+            .sum();
+        assert_eq!(sum, 2000, "no increment is lost or repeated");
+    }
+}
+
+/// Increments a key wherever it is, as a cluster client does.
+fn increment(ports: [u16; 2], at: usize) {
+    let key = format!("{{bar}}{}", at % 50);
+    let mut wires = ports.map(Wire::connect);
+    let (mut to, mut asks) = (0, false);
+    for _ in 0..1000 {
+        if asks {
+            assert_eq!(wires[to].ask(&["ASKING"]), "+OK");
+        }
+        let reply = wires[to].ask(&["INCR", &key]);
+        if reply.starts_with(':') {
+            return;
+        }
+        asks = reply.starts_with("-ASK ");
+        let (_, port) = reply.rsplit_once(':').expect("a redirection");
+        to = ports.iter().position(|own| own.to_string() == port).expect("a node");
+    }
+    panic!("nobody serves {key}");
+}
+
 /// Returns the port in a MOVED error.
 fn moved_to(reply: &str) -> u16 {
     assert!(reply.starts_with("-MOVED "), "{reply}");

@@ -17,6 +17,7 @@ mod library;
 mod life;
 mod limits;
 mod loadaof;
+mod migrate;
 mod observing;
 mod pubsub;
 mod server;

@@ -41,7 +41,8 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         reply.bulk(spec.notes.as_bytes());
     }
     reply.bulk(b"flags");
-    write_names(reply, spec.flag_names().collect::<Vec<&str>>());
+    let incomplete = (spec.incomplete_from != 0).then_some("incomplete");
+    write_names(reply, spec.flag_names().chain(incomplete).collect::<Vec<&str>>());
     match spec.begin {
         Begin::Index(index) => {
             write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
@@ -51,7 +52,8 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             reply.bulk(b"keyword");
             reply.bulk(name.as_bytes());
             reply.bulk(b"startfrom");
-            reply.integer(i64::from(from));
+            let shown = if spec.incomplete_from == 0 { from } else { spec.incomplete_from };
+            reply.integer(i64::from(shown));
         }
         Begin::Option { .. } | Begin::Unknown => begin_step(reply, "begin_search", "unknown", 0),
     }
