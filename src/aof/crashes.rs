@@ -230,7 +230,8 @@ impl<'w> Run<'w> {
             disk.sync_folder(Path::new(DIR))
         };
         let is_written = self.world.rng.below(5) > 0 && write().is_ok();
-        self.state.obey(AofOrder::EndRewrite { is_written });
+        let number = self.state.shared.process.aof.facts().rewrites.begun;
+        self.state.obey(AofOrder::EndRewrite { number, is_written });
     }
 
     /// Records what is acknowledged now.

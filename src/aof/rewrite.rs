@@ -10,7 +10,7 @@
 
 use super::incr::IncrFile;
 use super::manifest::FileEntry;
-use super::writer::State;
+use super::writer::{Rewriting, State};
 use crate::base::system::error_text;
 use crate::exec::AofMode;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ impl State {
             self.rewriting.has_failed = true;
         }
         if std::mem::take(&mut self.rewriting.is_written) {
-            self.end_rewrite(true);
+            self.end_rewrite(true, false);
         }
     }
 
@@ -54,8 +54,9 @@ impl State {
         Ok(())
     }
 
-    /// Ends the rewrite: the base was written, or was not.
-    pub(super) fn end_rewrite(&mut self, is_written: bool) {
+    /// Ends the rewrite: the base was written, or was not. One that is given up counts as no
+    /// failure.
+    pub(super) fn end_rewrite(&mut self, is_written: bool, is_given_up: bool) {
         let needs_cut = self.mode != AofMode::Off && is_written;
         if needs_cut && !self.rewriting.has_begun {
             self.rewriting.is_written = true;
@@ -64,7 +65,8 @@ impl State {
         // If it has failed before its mark, nothing begins there. The next rewrite has its own.
         self.forget_cut();
         let log = &self.shared.process.log;
-        let has_failed = std::mem::take(&mut self.rewriting).has_failed;
+        let has_failed = self.rewriting.has_failed;
+        self.rewriting = Rewriting { given_up: self.rewriting.given_up, ..Rewriting::default() };
         let mut is_done = false;
         if is_written && !has_failed {
             log.notice("Background AOF rewrite terminated with success");
@@ -72,6 +74,8 @@ impl State {
                 Ok(()) => is_done = true,
                 Err(line) => self.shared.process.log.warning(&line),
             }
+        } else if is_given_up {
+            log.notice("Background AOF rewrite given up: the AOF was turned off meanwhile");
         } else {
             log.warning("Background AOF rewrite terminated with error");
         }
@@ -81,7 +85,7 @@ impl State {
             self.drop_temp_file();
         }
         let now_s = self.shared.process.clock.unix_ms() / 1_000;
-        self.shared.process.aof.end_rewrite(now_s, is_done, false);
+        self.shared.process.aof.end_rewrite(now_s, is_done, is_given_up);
         self.note_facts();
     }
 
@@ -140,7 +144,12 @@ impl State {
         self.shared.process.log.notice("Background AOF rewrite finished successfully");
         if self.mode == AofMode::Beginning {
             self.mode = AofMode::On;
-            self.shared.process.aof.facts().mode = AofMode::On;
+            let mut facts = self.shared.process.aof.facts();
+            // Otherwise it was turned off meanwhile, and the order to end it is on its way.
+            if facts.mode == AofMode::Beginning {
+                facts.mode = AofMode::On;
+            }
+            drop(facts);
             self.publish_synced();
         }
         Ok(())

@@ -120,6 +120,8 @@ pub(super) struct Rewriting {
     pub(super) has_failed: bool,
     /// Whether the base is complete, although the cut is not reached yet.
     pub(super) is_written: bool,
+    /// Rewrites up to this number began before the file did, and are given up.
+    pub(super) given_up: u64,
 }
 
 /// The state of the thread.
@@ -257,12 +259,12 @@ impl State {
     fn obey(&mut self, order: AofOrder) {
         match order {
             AofOrder::Stop { .. } => unreachable!("the caller stops"),
-            AofOrder::Begin { offset } => {
+            AofOrder::Begin { offset, rewrite } => {
                 (self.written, self.synced, self.is_whole) = (offset, offset, true);
                 self.floor = Upto { size: 0, offset, is_whole: true };
                 (self.skipped, self.cut) = (Vec::new(), None);
                 self.mode = AofMode::Beginning;
-                self.rewriting = Rewriting::default();
+                self.rewriting = Rewriting { given_up: rewrite, ..Rewriting::default() };
                 self.forget_failures();
                 self.publish_synced();
                 self.settle();
@@ -280,7 +282,10 @@ impl State {
                 self.publish_synced();
                 self.settle();
             }
-            AofOrder::EndRewrite { is_written } => self.end_rewrite(is_written),
+            AofOrder::EndRewrite { number, is_written } => {
+                let is_given_up = number <= self.rewriting.given_up;
+                self.end_rewrite(is_written && !is_given_up, is_given_up);
+            }
             AofOrder::Load { offset, home } => self.load(offset, home),
         }
     }

@@ -114,6 +114,9 @@ pub enum AofOrder {
     Begin {
         /// Offset of the stream.
         offset: u64,
+        /// Number of the last rewrite that began before. If it is still in progress, its base is
+        /// given up: the new file does not follow it.
+        rewrite: u64,
     },
     /// Append no more commands.
     End,
@@ -126,6 +129,8 @@ pub enum AofOrder {
     },
     /// A base was written, or was not.
     EndRewrite {
+        /// Number of the rewrite: how many have begun, it included.
+        number: u64,
         /// Whether the base is complete.
         is_written: bool,
     },

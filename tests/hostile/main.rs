@@ -14,6 +14,7 @@
 //!   ANNULET_HOSTILE_CLIENTS  number of clients                                            16
 //!   ANNULET_HOSTILE_MOODS    what clients do: names of `Mood`, separated by commas        all
 //!   ANNULET_HOSTILE_DRIVER   the server's I/O driver                                      auto
+//!   ANNULET_HOSTILE_FSYNC    always, everysec, no: with an append-only file; off   by the seed
 //!   ANNULET_HOSTILE_WAIT_MS  longest wait of the probe    2,000; 10,000 with debug assertions
 //!   ANNULET_BINARY           the server's program                  the one of this package
 //! ```
@@ -26,6 +27,7 @@ mod client;
 #[allow(dead_code)]
 mod compare;
 mod draw;
+mod file;
 #[path = "../differential/findings.rs"]
 #[allow(dead_code)]
 mod findings;
@@ -63,6 +65,7 @@ mod wire;
 
 use annulet::base::clock::Clock;
 use client::Client;
+use file::File;
 use peer::Peer;
 use probe::Seen;
 use rest::Rest;
@@ -146,10 +149,12 @@ fn run(options: Options, shards: usize) {
         Ok("uring") => "uring",
         _ => "auto",
     };
-    let mut server = Server::start(Setup { shards, driver }, ARGUMENTS);
+    let file = File::of(options.seed);
+    let arguments = [ARGUMENTS, file.arguments()].concat();
+    let mut server = Server::start(Setup { shards, driver }, &arguments);
     server.keeps_folder = true;
     let shared = Shared::new(server.port, options.clients as usize);
-    let course = || course(options, shards, &shared, &mut server);
+    let course = || course((options, shards, file), &shared, &mut server);
     let outcome = catch_unwind(AssertUnwindSafe(course));
     if let Err(panic) = outcome {
         report(&mut server, &shared);
@@ -159,7 +164,7 @@ fn run(options: Options, shards: usize) {
 }
 
 /// The course of one run. A panic is a failure.
-fn course(options: Options, shards: usize, shared: &Shared, server: &mut Server) {
+fn course((options, shards, file): (Options, usize, File), shared: &Shared, server: &mut Server) {
     let replica = peer::program().map(|program| follow(&program, server));
     let before = Rest::of(server, &mut Wire::connect(server.port, 2));
     let seen = let_loose(options, shared, server);
@@ -169,7 +174,10 @@ fn course(options: Options, shards: usize, shared: &Shared, server: &mut Server)
     }
     let failures = shared.failures();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    restore(server);
+    restore(server, file);
+    if file != File::Drawn {
+        file::compare_with_file(server, shards);
+    }
     if let Some(replica) = replica {
         compare_with(server, replica);
     }
@@ -220,7 +228,7 @@ fn let_loose(options: Options, shared: &Shared, server: &mut Server) -> Seen {
 
 /// Waits until the server has let all clients go: what they sent last may kill clients and change
 /// settings. Then sets again what they have changed.
-fn restore(server: &Server) {
+fn restore(server: &Server, file: File) {
     let mut wire = Wire::connect(server.port, 2);
     // Writes may be paused, and the last commands wait for that.
     wire.ask(&["CLIENT", "UNPAUSE"]);
@@ -230,7 +238,11 @@ fn restore(server: &Server) {
         list.windows(4).filter(|part| part == b" fd=").count() == 1
     });
     assert!(is_alone, "clients that have gone stay connected: {}", findings::shown(&list));
-    for &args in forms::RESTORING {
+    let file_args: &[&[&str]] = match file {
+        File::Drawn => &[&["CONFIG", "SET", "appendonly", "no"]],
+        File::On(_) => &[&["CONFIG", "SET", "appendonly", "yes"]],
+    };
+    for &args in forms::RESTORING.iter().chain(file_args) {
         let reply = wire.ask(args);
         assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());
     }

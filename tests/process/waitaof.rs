@@ -1,8 +1,9 @@
 //! WAITAOF on a server that is its own only copy; `tests/replication` has replicas.
 
 use super::server::{Server, wait_for};
-use super::wire::{Wire, info_field};
+use super::wire::{Wire, info_field, request};
 use super::{crowd, on_each_setup};
+use std::time::Duration;
 
 const NO_FILE: &str =
     "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
@@ -61,5 +62,30 @@ fn waitaof_ends_with_the_append_only_file() {
         let info = other.ask(&["INFO", "persistence"]);
         assert_eq!(info_field(&info, "aof_rewrite_in_progress"), Some(0));
         assert_eq!(info_field(&info, "aof_rewrite_scheduled"), Some(0));
+    });
+}
+
+#[test]
+fn the_file_is_turned_off_and_on_during_rewrites() {
+    on_each_setup(&["--appendonly", "yes"], |server: &Server| {
+        let (mut wire, mut other) = (Wire::connect(server.port), Wire::connect(server.port));
+        for at in 0..50 {
+            wire.ask(&["SET", &format!("key:{at}"), "v"]);
+        }
+        for round in 0..40 {
+            other.ask(&["BGREWRITEAOF"]);
+            std::thread::sleep(Duration::from_micros(round % 20 * 300));
+            other.write(request(&["CONFIG", "SET", "appendonly", "no"]));
+            other.write(request(&["CONFIG", "SET", "appendonly", "yes"]));
+            assert_eq!((other.reply(), other.reply()), ("+OK".into(), "+OK".into()));
+            wire.ask(&["SET", "key:0", &round.to_string()]);
+        }
+        assert_eq!(local(&mut wire), "[:1, :0]", "a base is complete in the end");
+        let rests = || {
+            let info = other.ask(&["INFO", "persistence"]);
+            let fields = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"];
+            fields.iter().all(|field| info_field(&info, field) == Some(0))
+        };
+        assert!(wait_for(rests), "no rewrite is left");
     });
 }

@@ -61,7 +61,8 @@ impl Shard {
             self.env.process.log.warning(why);
         }
         let is_written = *written == Written::Complete;
-        self.env.process.aof.order(AofOrder::EndRewrite { is_written });
+        let number = self.env.process.aof.facts().rewrites.begun;
+        self.env.process.aof.order(AofOrder::EndRewrite { number, is_written });
         self.replication.feed.disk().wake();
     }
 
@@ -133,9 +134,10 @@ impl Shard {
         } else {
             facts.mode = AofMode::Beginning;
             facts.rewrites.is_scheduled = true;
+            let rewrite = facts.rewrites.begun;
             drop(facts);
             let offset = self.replication.feed.begin_disk();
-            process.aof.order(AofOrder::Begin { offset });
+            process.aof.order(AofOrder::Begin { offset, rewrite });
         }
         self.abandon_rewrite();
         self.replication.feed.disk().wake();
