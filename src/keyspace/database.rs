@@ -3,7 +3,7 @@
 //! ```text
 //!   groups   none until the first key is inserted. Each has the number of its keys, and one bit
 //!            per table for "has keys" and for "has volatile keys"
-//!   tables   of a group, 2 KiB: from the first key in the group on
+//!   tables   of a group, 2 KiB: from the first key in the group until it is trimmed without keys
 //! ```
 //! A key is volatile if it or one of its elements has an expiry.
 
@@ -68,6 +68,22 @@ impl Database {
         }
         let tables = &mut self.groups[index / GROUP_TABLES].tables;
         tables.get_or_insert_with(|| Box::new([Table::EMPTY; GROUP_TABLES]));
+    }
+
+    /// Returns the number of groups.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Frees the tables of a group if it has no keys.
+    pub fn trim(&mut self, group: usize) {
+        let group = &mut self.groups[group];
+        if group.keys == 0
+            && let Some(tables) = &group.tables
+            && tables.iter().all(|table| table.buckets() == 0)
+        {
+            group.tables = None;
+        }
     }
 
     /// Returns the number of keys.

@@ -16,7 +16,7 @@
 //! rank is computed anew, so such a key leaves only if it is a candidate as good.
 
 use super::access::Access;
-use super::database::Database;
+use super::database::{Database, GROUP_TABLES};
 use super::event::Event;
 use super::expire::IsKept;
 use super::slice::Slice;
@@ -192,6 +192,7 @@ impl Slice {
         let used_bytes = used_bytes();
         self.graveyard.bury_entry(&mut self.tools.heap, entry);
         self.shrink(db, index, 2);
+        self.trim(db, index / GROUP_TABLES);
         bytes_since(used_bytes)
     }
 

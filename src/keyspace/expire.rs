@@ -27,6 +27,7 @@
 //! The same holds for keys that the caller keeps, because they are locked, and for stubs. A
 //! database whose last sweep left such keys is swept again in the next tick.
 
+use super::database::GROUP_TABLES;
 use super::event::Event;
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
@@ -100,6 +101,7 @@ impl Slice {
         // Each database is swept at most once per call, so that the call ends.
         let mut sweeps_left = self.databases.len();
         self.graveyard.begin_round();
+        self.trim_some();
         loop {
             if is_over() {
                 more = self.sweep.running.is_some() || !self.graveyard.is_empty();
@@ -169,6 +171,11 @@ impl Slice {
         if position.chunk.is_some() {
             self.databases[db].change(position.index, |table| table.put_earliest(Tick(0)));
         }
+    }
+
+    /// Returns the database and the group of tables where a sweep is.
+    pub(super) fn sweep_group(&self) -> Option<(usize, usize)> {
+        self.sweep.running.map(|position| (position.db, position.index / GROUP_TABLES))
     }
 
     /// Sweeps one chunk, or passes over hash slots without expired keys. Returns false if no sweep

@@ -3,6 +3,9 @@
 use super::database::Database;
 use super::slice::Slice;
 
+/// Groups that one call of [`Slice::trim_some`] looks at.
+const TRIM_GROUPS: usize = 64;
+
 impl Slice {
     /// Removes all keys of one database, or of all databases. [`Slice::housekeep`] frees the
     /// memory.
@@ -21,6 +24,26 @@ impl Slice {
             let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
             if let Some(old) = self.set_aside(db, old) {
                 self.graveyard.bury_tables(old.into_tables());
+            }
+        }
+    }
+
+    /// Frees the tables of a group of a database if it has no keys, and no sweep is there.
+    pub(super) fn trim(&mut self, db: usize, group: usize) {
+        if self.sweep_group() != Some((db, group)) {
+            self.databases[db].trim(group);
+        }
+    }
+
+    /// Frees the tables of some groups that have no keys. Later calls go on with other groups.
+    pub(super) fn trim_some(&mut self) {
+        for _ in 0..TRIM_GROUPS {
+            let (db, group) = self.trimmed;
+            if group < self.databases[db].groups() {
+                self.trim(db, group);
+                self.trimmed.1 += 1;
+            } else {
+                self.trimmed = ((db + 1) % self.databases.len(), 0);
             }
         }
     }

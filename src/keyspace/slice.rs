@@ -81,6 +81,8 @@ pub struct Slice {
     pub(super) graveyard: Graveyard,
     pub(super) sweep: Sweep,
     pub(super) eviction: Eviction,
+    /// The group of tables, with its database, that is trimmed next.
+    pub(super) trimmed: (usize, usize),
     pub(super) stats: Stats,
     pub(super) slots: Range<u16>,
     pub(super) now_ms: u64,
@@ -131,6 +133,7 @@ impl Slice {
             graveyard: Graveyard::default(),
             sweep: Sweep::default(),
             eviction: Eviction::default(),
+            trimmed: (0, 0),
             stats: Stats::default(),
             slots,
             now_ms: 0,

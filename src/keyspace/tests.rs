@@ -503,6 +503,30 @@ fn scan_visits_only_the_slots_of_the_slice() {
 }
 
 #[test]
+fn tables_without_keys_are_freed() {
+    let mut slice = slice_of(0..16384);
+    let begin = crate::base::alloc::used_bytes();
+    let grown = || crate::base::alloc::used_bytes() as i64 - begin as i64;
+    let names: Vec<Vec<u8>> = (0..40).map(|at| format!("{{{at}}}").into_bytes()).collect();
+    for name in &names {
+        set(&mut slice, name, b"v", Expiry::Clear);
+    }
+    let full = grown();
+    assert!(full > 40 * 64 && full < 200_000, "{full} bytes for 40 keys");
+    for name in &names {
+        let key = slice.key(name);
+        assert!(slice.remove(0, &key));
+    }
+    for _ in 0..16 {
+        housekeep(&mut slice);
+    }
+    slice.check();
+    assert!(grown() < full / 4, "{} of {full} bytes are left", grown());
+    set(&mut slice, b"{1}", b"again", Expiry::Clear);
+    assert_eq!(get(&mut slice, b"{1}").unwrap(), b"again");
+}
+
+#[test]
 fn memory_per_key_is_within_the_limits() {
     let root = 16_384 * 32;
     for keys in [750_000 / 16, 1_000_000 / 16, 1_400_000 / 16] {
