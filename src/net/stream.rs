@@ -35,6 +35,11 @@ impl Stream {
         matches!(self, Stream::Tls(tls) if tls.is_handshaking())
     }
 
+    /// Returns whether its handshake waits for the peer, and not for this server.
+    pub fn awaits_peer(&self) -> bool {
+        matches!(self, Stream::Tls(tls) if tls.is_handshaking() && !tls.is_scheduled)
+    }
+
     /// Returns whether it cannot send any more.
     pub fn has_failed(&self) -> bool {
         matches!(self, Stream::Tls(tls) if tls.has_failed())

@@ -15,6 +15,15 @@ pub const SERVE_NS_MAX: u64 = 400_000;
 /// a millisecond with an RSA key of 2,048 bits. The turn's replies are sent before.
 pub const HANDSHAKES_NS_MAX: u64 = 400_000;
 
+/// Nanoseconds that a shard with other work does not shake hands after the last step. Handshakes
+/// then get at most half of the core, and established clients wait for one step, not for one in
+/// each of several turns.
+pub const HANDSHAKES_REST_NS: u64 = 1_000_000;
+
+/// The most TLS records that a turn takes, about: it stops behind the buffer that exceeds them.
+/// A peer may send a record for each byte, and a record costs some 0.4 us; so about 400 us.
+pub const RECORDS_PER_TURN_MAX: u32 = 1024;
+
 /// Nanoseconds for which a unit that has all slices runs further scripts of its shard's clients.
 pub const CARRY_NS_MAX: u64 = 400_000;
 

@@ -1,7 +1,8 @@
 //! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
 use super::limits::{
-    DISK_WAIT_NS, LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX,
+    DISK_WAIT_NS, LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, RECORDS_PER_TURN_MAX,
+    SERVE_NS_MAX,
 };
 use super::state::Shard;
 use crate::exec::{Bell, OffloadPool, Offloads, Shutdown};
@@ -114,7 +115,7 @@ impl Shard {
         }
         self.describe_denied();
         found |= self.flush();
-        if !self.clients.handshakes.is_empty() {
+        if self.may_shake_hands(found) {
             found |= self.continue_handshakes();
             self.flush();
         }
@@ -208,6 +209,7 @@ impl Shard {
         let mut found = false;
         let mut left = REAP_WEIGHT_MAX;
         self.queues.has_completions = false;
+        self.clients.records = 0;
         while let Some(completion) = self.driver.next() {
             found = true;
             left = left.saturating_sub(match completion {
@@ -225,7 +227,7 @@ impl Shard {
                 Completion::AcceptFailed(_, error) => self.accept_failed(&error),
                 Completion::Rung => {}
             }
-            if left == 0 {
+            if left == 0 || self.clients.records > RECORDS_PER_TURN_MAX {
                 self.queues.has_completions = true;
                 break;
             }

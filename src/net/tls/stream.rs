@@ -56,6 +56,8 @@ pub struct TlsError(pub String);
 pub struct Progress {
     /// Bytes of plaintext that were added to the input.
     pub plain_bytes: usize,
+    /// Number of records with plaintext.
+    pub records: u32,
     /// Whether the peer has said that it sends no more.
     pub has_ended: bool,
 }
@@ -181,6 +183,7 @@ impl TlsStream {
                     while let Some(Ok(record)) = traffic.next_record() {
                         input.receive(record.payload);
                         progress.plain_bytes += record.payload.len();
+                        progress.records += 1;
                         at += record.discard;
                     }
                 }

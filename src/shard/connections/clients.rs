@@ -50,6 +50,10 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) output_bytes_batched: usize,
     /// Connections whose next step of a handshake is due, with their generations; each once.
     pub(in crate::shard) handshakes: VecDeque<(ConnId, u32)>,
+    /// Monotonic nanoseconds of the last step of a handshake.
+    pub(in crate::shard) handshaken_ns: u64,
+    /// Records of TLS that were received in this turn.
+    pub(in crate::shard) records: u32,
 }
 
 impl Clients {
@@ -69,6 +73,8 @@ impl Clients {
             trackers: TrackingClients::default(),
             output_bytes_batched: usize::MAX,
             handshakes: VecDeque::new(),
+            handshaken_ns: 0,
+            records: 0,
         }
     }
 }

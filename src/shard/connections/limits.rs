@@ -29,7 +29,7 @@ impl Shard {
             self.clients.peaks.see(connection);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
             let open_ms = now_ms.saturating_sub(connection.session.connected_ms);
-            if open_ms > HANDSHAKE_MS_MAX && connection.stream.is_handshaking() {
+            if open_ms > HANDSHAKE_MS_MAX && connection.stream.awaits_peer() {
                 self.fail_handshake(conn, "its TLS handshake took too long");
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::exec::{Process, count_denial};
 use crate::io::{BufferId, ConnId};
 use crate::net::tls::{Progress, Reload, TlsError};
 use crate::observe::Level;
-use crate::shard::limits::HANDSHAKES_NS_MAX;
+use crate::shard::limits::{HANDSHAKES_NS_MAX, HANDSHAKES_REST_NS};
 use crate::shard::state::Shard;
 use std::io;
 use std::sync::Arc;
@@ -47,11 +47,20 @@ impl Shard {
         }
     }
 
+    /// Returns whether steps of handshakes are due now. `is_busy` says whether the turn has found
+    /// other work, so that they should not be made in each turn.
+    #[inline]
+    pub(in crate::shard) fn may_shake_hands(&self, is_busy: bool) -> bool {
+        let due_ns = self.clients.handshaken_ns + HANDSHAKES_REST_NS;
+        !self.clients.handshakes.is_empty() && (!is_busy || self.env.now.monotonic_ns >= due_ns)
+    }
+
     /// Makes due steps of handshakes, for a limited time. Begins at most as many handshakes as
     /// `max-new-tls-connections-per-cycle` says. Returns whether it has made any step.
     #[cold]
     pub(in crate::shard) fn continue_handshakes(&mut self) -> bool {
-        let until_ns = self.env.clock_ns() + HANDSHAKES_NS_MAX;
+        let mut now_ns = self.env.clock_ns();
+        let until_ns = now_ns + HANDSHAKES_NS_MAX;
         let mut begins_left = self.env.config.max_new_tls_connections_per_cycle;
         let mut found = false;
         while let Some(&(conn, generation)) = self.clients.handshakes.front() {
@@ -71,10 +80,12 @@ impl Shard {
                 found = true;
             }
             self.clients.handshakes.pop_front();
-            if self.env.clock_ns() >= until_ns {
+            now_ns = self.env.clock_ns();
+            if now_ns >= until_ns {
                 break;
             }
         }
+        self.clients.handshaken_ns = now_ns;
         found
     }
 
@@ -100,10 +111,11 @@ impl Shard {
 
     /// Handles what received records have brought.
     fn progressed(&mut self, conn: ConnId, progress: Result<Progress, TlsError>) {
-        let Progress { plain_bytes, has_ended } = match progress {
+        let Progress { plain_bytes, records, has_ended } = match progress {
             Ok(progress) => progress,
             Err(TlsError(why)) => return self.fail_handshake(conn, &why),
         };
+        self.clients.records = self.clients.records.saturating_add(records);
         if plain_bytes > 0 {
             self.took_input(conn, plain_bytes as u64);
         }
