@@ -69,6 +69,8 @@ impl Writer {
 
     /// Waits until the thread has ended.
     pub fn finish(self) {
+        // Without an append-only file it sleeps for long.
+        self.thread.thread().unpark();
         // A thread that has panicked has already reported it.
         let _ = self.thread.join();
     }

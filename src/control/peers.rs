@@ -118,6 +118,11 @@ pub fn has_timed_out(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
+/// Returns the number of connections that are kept.
+pub fn kept_peers() -> usize {
+    kept().len()
+}
+
 /// Closes the connections that nobody has used for a while.
 pub fn close_idle_peers(clock: &Clock) {
     let now_ns = clock.monotonic_ns();

@@ -125,6 +125,22 @@ fn a_dash_reads_settings_from_the_standard_input() {
 }
 
 #[test]
+fn a_server_that_has_been_idle_ends_at_once() {
+    for setup in setups() {
+        let mut server = Server::start(setup, &[]);
+        let mut wire = Wire::connect(server.port);
+        assert_eq!(wire.ask(&["PING"]), "+PONG");
+        // The thread of the append-only file sleeps by now, because there is no such file.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let start_ns = Clock::System.monotonic_ns();
+        wire.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(wait_for(|| server.is_over()));
+        let took_ns = Clock::System.monotonic_ns() - start_ns;
+        assert!(took_ns < 4_000_000_000, "the server ended after {took_ns} ns");
+    }
+}
+
+#[test]
 fn debug_sleep_stops_every_shard() {
     on_each_setup(&["--enable-debug-command", "yes"], |server| {
         let mut wires = super::crowd(server);

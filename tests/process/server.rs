@@ -37,8 +37,10 @@ pub struct Server {
 impl Server {
     /// Starts the server of this package and waits until it accepts connections.
     pub fn start(setup: Setup, arguments: &[&str]) -> Server {
+        let has_shard_ports = arguments.contains(&"--cluster-shard-ports");
         for _ in 0..STARTS_MAX {
-            let mut server = Server::launch(setup, free_port(), arguments, Stdio::null());
+            let port = if has_shard_ports { free_ports(setup.shards) } else { free_port() };
+            let mut server = Server::launch(setup, port, arguments, Stdio::null());
             if wait_for(|| server.logged("Ready to accept connections") || server.is_over()) {
                 if !server.is_over() {
                     return server;
@@ -165,6 +167,21 @@ fn keep(from: impl Read, log: &Mutex<String>) {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("the socket is bound").port()
+}
+
+/// Returns a free port with as many free ones behind it. They are below the ports that the kernel
+/// gives to connections.
+fn free_ports(more: usize) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: u32| TcpListener::bind(("127.0.0.1", port as u16)).is_ok();
+    let count = more as u32 + 1;
+    loop {
+        let offset = std::process::id() * 64 + NEXT.fetch_add(count, Ordering::Relaxed);
+        let first = 10_000 + offset % 20_000;
+        if (first..first + count).all(is_free) {
+            return first as u16;
+        }
+    }
 }
 
 /// Waits until `holds` returns true; returns false if it does not within [`PATIENCE`].

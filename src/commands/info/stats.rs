@@ -2,6 +2,7 @@
 
 use super::View;
 use super::text::Text;
+use crate::control::kept_peers;
 use crate::observe::{Rate, Totals};
 use crate::pubsub::{Count, Sort};
 
@@ -21,6 +22,7 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     }
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);
+    text.field("migrate_cached_sockets", kept_peers());
     let gauges = view.process.boards.gauges();
     text.field("tracking_total_keys", gauges.tracked_keys);
     text.field("tracking_total_items", gauges.tracked_readers);
