@@ -25,6 +25,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             is_quiet: false,
             is_tracked: false,
             is_asking: false,
+            is_tls: false,
             is_on_port: false,
             is_part: false,
             discovers: false,

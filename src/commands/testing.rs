@@ -147,6 +147,7 @@ impl Bench {
             is_quiet: self.is_quiet,
             is_tracked: false,
             is_asking: false,
+            is_tls: false,
             is_on_port: false,
             is_part: self.is_part && entry.is_everywhere(),
             discovers: false,

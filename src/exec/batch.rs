@@ -44,6 +44,8 @@ pub struct Item {
     pub is_tracked: bool,
     /// Whether the client has sent ASKING: the command may use a slot that this node imports.
     pub is_asking: bool,
+    /// Whether the client is connected over TLS.
+    pub is_tls: bool,
     /// Whether the client sees only the keys of the shard whose port it has connected to.
     pub is_on_port: bool,
     /// Whether the command is one of several parts on all shards. The replies of the parts are

@@ -162,13 +162,14 @@ pub fn check_keys(
     slot: u16,
     keys: KeysHere,
     process: &Process,
+    client: (&str, bool),
 ) -> Result<(), Error> {
     let again = Err(Error::other(TRY_AGAIN));
     match nodes.opening(slot) {
         Some(_) if keys.crosses_databases => again,
         Some(Opening::Migrating(_)) if keys.missing > 0 && keys.found > 0 => again,
         Some(Opening::Migrating(to)) if keys.missing > 0 => {
-            Err(redirected("ASK", nodes, (slot, to, 0), process, UNKNOWN_CLIENT))
+            Err(redirected("ASK", nodes, (slot, to, 0), process, client))
         }
         Some(Opening::Importing(_)) if keys.missing > 0 && keys.are_several => again,
         _ => Ok(()),

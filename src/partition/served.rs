@@ -84,7 +84,7 @@ impl Partition {
                 it.look_in(&mut self.slice)
             })?;
         if let Some(slot) = slot {
-            check_keys(&nodes, slot, keys, process)?;
+            check_keys(&nodes, slot, keys, process, client_of(&items[0]))?;
         }
         Ok(1)
     }
@@ -110,8 +110,14 @@ impl Partition {
                 Err(error) => return Some(error),
             }
         }
-        open.and_then(|slot| check_keys(&nodes, slot, keys, process).err())
+        let to = items.first().map_or(UNKNOWN_CLIENT, client_of);
+        open.and_then(|slot| check_keys(&nodes, slot, keys, process, to).err())
     }
+}
+
+/// Returns what is known here of the client: not at which address it has connected.
+fn client_of(item: &Item) -> (&'static str, bool) {
+    ("", item.is_tls)
 }
 
 /// Returns the slot of a command's keys; none if it has no keys.
@@ -167,7 +173,8 @@ fn look(
 ) -> Result<Option<u16>, Error> {
     let Some(slot) = slot_of_item(item, args) else { return Ok(None) };
     let flags = item.entry.command.card.flags;
-    check_slot(nodes, SlotUse::of(item.entry, slot, item.is_asking), process, UNKNOWN_CLIENT)?;
+    let slot_use = SlotUse::of(item.entry, slot, item.is_asking);
+    check_slot(nodes, slot_use, process, client_of(item))?;
     let is_free = flags.has(Flag::PUBSUB) || item.entry.command.serves_open_slots;
     if nodes.opening(slot).is_none() || is_free {
         return Ok(None);

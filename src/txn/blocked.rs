@@ -336,6 +336,7 @@ mod tests {
             is_quiet: false,
             is_tracked: false,
             is_asking: false,
+            is_tls: false,
             is_on_port: false,
             is_part: false,
             discovers: false,

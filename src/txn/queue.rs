@@ -51,6 +51,7 @@ impl Queue {
             is_quiet: false,
             is_tracked: false,
             is_asking: false,
+            is_tls: false,
             is_on_port: false,
             is_part: false,
             discovers: false,

@@ -1,5 +1,6 @@
 //! Nodes of a cluster as processes.
 
+use super::certificates::{Certificates, connect};
 use super::server::{Server, Setup, free_port, wait_for};
 use super::wire::Wire;
 use super::{crowd, on_each_setup, setups};
@@ -518,4 +519,38 @@ fn loaded_keys_and_slots_are_made_to_agree() {
     assert_eq!(wire.ask(&["DBSIZE"]), ":2");
     assert!(server.logged("I have keys for unassigned slot 866. Taking responsibility for it."));
     assert!(server.logged("Deleting keys in the slot."));
+}
+
+#[test]
+fn clients_are_sent_to_the_port_of_their_kind() {
+    for setup in setups() {
+        println!("{setup:?}");
+        let (folder, port, tls_port) = (folder(), free_port(), free_port());
+        let files = Certificates::new();
+        let options = files.options(tls_port);
+        let options: Vec<&str> =
+            NODE.iter().copied().chain(options.iter().map(|it| &**it)).collect();
+        let (id, other) = ("a".repeat(40), "b".repeat(40));
+        let text = format!(
+            "{id} :{port}@17000 myself,master - 0 0 0 connected 0-15000\n\
+             {other} 127.0.0.1:7000@17001,,tls-port=7999 master - 0 0 0 connected 15001-16383\n"
+        );
+        std::fs::write(folder.join("nodes.conf"), text).expect("the folder can be written");
+        let server = start_in(&folder, setup, port, &options);
+        let mut plain = Wire::connect(port);
+        let mut secured = connect(tls_port, &files.client(Some("client")));
+        // The slots of "b" and "a" are 3,300 and 15,495.
+        assert_eq!(plain.ask(&["CLUSTER", "SETSLOT", "3300", "MIGRATING", &other]), "+OK");
+        assert_eq!(plain.ask(&["GET", "a"]), "-MOVED 15495 127.0.0.1:7000");
+        assert_eq!(secured.ask(&["GET", "a"]), "-MOVED 15495 127.0.0.1:7999");
+        assert_eq!(plain.ask(&["GET", "b"]), "-ASK 3300 127.0.0.1:7000");
+        assert_eq!(secured.ask(&["GET", "b"]), "-ASK 3300 127.0.0.1:7999");
+        for line in [&["MULTI"][..], &["GET", "b"]] {
+            plain.ask(line);
+            secured.ask(line);
+        }
+        assert_eq!(plain.ask(&["EXEC"]), "-ASK 3300 127.0.0.1:7000");
+        assert_eq!(secured.ask(&["EXEC"]), "-ASK 3300 127.0.0.1:7999");
+        end(server);
+    }
 }

@@ -298,6 +298,7 @@ impl Gatherer {
             is_quiet: connection.session.is_no_touch,
             is_tracked: connection.session.tracks_reads(),
             is_asking: connection.session.is_asking,
+            is_tls: connection.session.is_tls,
             is_on_port: connection.session.port_of.is_some(),
             is_part: false,
             discovers,

@@ -69,6 +69,7 @@ impl Shard {
             item.is_quiet = session.is_no_touch;
             item.is_tracked = session.tracks_reads();
             item.is_asking = session.is_asking;
+            item.is_tls = session.is_tls;
             item.is_on_port = session.port_of.is_some();
             item.user = session.user_in((entry, ahead.db), &args, env.process.databases);
             plan.gathers |= place == Place::Several && entry.gathers_keys();
