@@ -254,8 +254,7 @@ impl Gatherer {
         process: &Process,
     ) -> Option<Gathered> {
         let (text, large) = connection.input.parts();
-        let first = request.first as usize;
-        let spans = &batch.spans[first..first + request.argc as usize];
+        let spans = &batch.spans[request.first as usize..][..request.argc as usize];
         let args = Args::new(text, spans, large);
         let entry = match find(self.table, &args) {
             Ok(entry) => entry,
