@@ -15,6 +15,7 @@ mod file;
 mod id;
 mod node;
 mod nodes;
+mod tags;
 mod text;
 mod view;
 
@@ -26,4 +27,5 @@ pub use file::{NodesFile, load_or_create};
 pub use id::{NODE_ID_BYTES, NodeId};
 pub use node::{BUS_PORT_DISTANCE, Node, NodeFlags};
 pub use nodes::{NODES_MAX, Nodes, Opening};
+pub use tags::tag_of_slot;
 pub use view::{SeenNode, Viewer};

@@ -19,7 +19,7 @@ use crate::spec::{Card, Category, Flag, Group};
 pub static FAMILY: &[&Command] = &[&CLUSTER, &ASKING, &READONLY, &READWRITE];
 
 /// The reply to commands of a cluster, if the process is no node of one.
-const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
+pub(super) const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
 
 static CLUSTER: Command = Command::container(
     Card::new("cluster", Group::Cluster, "3.0.0")
@@ -70,7 +70,7 @@ fn nodes_of<'p>(cx: &SessionContext<'p>) -> Result<&'p Cluster, Error> {
 }
 
 /// Parses the number of a slot.
-fn slot_arg(arg: &[u8]) -> Result<u16, Error> {
+pub(super) fn slot_arg(arg: &[u8]) -> Result<u16, Error> {
     let slot = parse_i64(arg).filter(|slot| (0..i64::from(SLOT_COUNT)).contains(slot));
     let slot = slot.map(|slot| slot as u16);
     slot.ok_or_else(|| Error::other("ERR Invalid or out of range slot"))

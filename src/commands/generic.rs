@@ -1,5 +1,6 @@
 //! Commands on keys of any type.
 
+mod cluster_scan;
 mod copy;
 mod database;
 mod expire;
@@ -32,6 +33,7 @@ pub static FAMILY: &[&Command] = &[
     &scan::KEYS,
     &scan::SCAN,
     &scan::RANDOMKEY,
+    &cluster_scan::CLUSTERSCAN,
     &database::DBSIZE,
     &database::FLUSHDB,
     &database::FLUSHALL,

@@ -35,6 +35,17 @@ impl Slice {
         cursor: u64,
         visit: &mut dyn FnMut(&[u8], &View<'_>, bool),
     ) -> u64 {
+        self.scan_until(db, cursor, SLOT_COUNT - 1, visit)
+    }
+
+    /// Like [`Slice::scan`], but ends behind the slot `last`.
+    pub fn scan_until(
+        &mut self,
+        db: usize,
+        cursor: u64,
+        last: u16,
+        visit: &mut dyn FnMut(&[u8], &View<'_>, bool),
+    ) -> u64 {
         let slot = (cursor & u64::from(SLOT_COUNT - 1)) as u16;
         let database = &self.databases[db];
         let (index, position) = if slot < self.slots.start {
@@ -42,7 +53,9 @@ impl Slice {
         } else {
             (usize::from(slot - self.slots.start), (cursor >> SLOT_BITS) as u32)
         };
-        let Some(found) = database.next_occupied(index) else { return 0 };
+        let is_wanted = |found: &usize| usize::from(self.slots.start) + found <= usize::from(last);
+        let found = database.next_occupied(index).filter(is_wanted);
+        let Some(found) = found else { return 0 };
         let position = if found == index { position } else { 0 };
         let table = database.table(found).expect("an occupied table exists");
         let (number, interval) = table.bucket_at(position);
@@ -57,7 +70,7 @@ impl Slice {
         if end < POSITIONS {
             return self.cursor(found, end);
         }
-        match database.next_occupied(found + 1) {
+        match database.next_occupied(found + 1).filter(is_wanted) {
             None => 0,
             Some(next) => self.cursor(next, 0),
         }

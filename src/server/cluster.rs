@@ -2,7 +2,7 @@
 
 use crate::base::rng::Rng;
 use crate::base::slot::SLOT_COUNT;
-use crate::cluster::{BUS_PORT_DISTANCE, Cluster, NodeId, Nodes, load_or_create};
+use crate::cluster::{BUS_PORT_DISTANCE, Cluster, NodeId, Nodes, load_or_create, tag_of_slot};
 use crate::config::Config;
 use crate::exec::Process;
 
@@ -18,6 +18,8 @@ pub(super) fn join_cluster(process: &Process, config: &Config, mut rng: Rng) -> 
         if nodes.is_up(config.cluster_require_full_coverage) {
             process.log.notice("Cluster state changed: ok");
         }
+        // CLUSTERSCAN finds the tags made.
+        tag_of_slot(0);
         Cluster::new(nodes, Some(file), rng)
     } else if config.cluster_shard_ports {
         let id = NodeId::parse(process.run_id.as_bytes());

@@ -554,3 +554,73 @@ fn clients_are_sent_to_the_port_of_their_kind() {
         end(server);
     }
 }
+
+/// Runs CLUSTERSCAN to its end. Returns the keys and the number of calls.
+fn cluster_scan(wire: &mut Wire, options: &[&str]) -> (Vec<String>, usize) {
+    let (mut keys, mut cursor, mut calls) = (Vec::new(), "0".to_owned(), 0);
+    loop {
+        let reply = wire.ask(&[&["CLUSTERSCAN", &cursor], options].concat());
+        let text = reply.strip_prefix('[').and_then(|text| text.strip_suffix("]]"));
+        let (next, found) = text.and_then(|text| text.split_once(", [")).expect(&reply);
+        keys.extend(found.split(", ").filter(|key| !key.is_empty()).map(str::to_owned));
+        cursor = next.to_owned();
+        calls += 1;
+        if cursor == "0" {
+            keys.sort();
+            return (keys, calls);
+        }
+        assert!(calls < 5_000, "the walk does not end: {reply}");
+    }
+}
+
+#[test]
+fn clusterscan_walks_over_all_slots() {
+    on_each_setup(NODE, |server| {
+        let mut wire = Wire::connect(server.port);
+        assert_eq!(wire.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "12000"]), "+OK");
+        assert_eq!(wire.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]), "+OK");
+        let moved = "-CLUSTERDOWN Hash slot not served";
+        assert_eq!(wire.ask(&["CLUSTERSCAN", "0"]), moved, "the slot of \"0\" is 13,907");
+        assert_eq!(wire.ask(&["CLUSTER", "ADDSLOTSRANGE", "12001", "16383"]), "+OK");
+        let mut expected: Vec<String> = (0..400).map(|number| format!("{{{number}}}")).collect();
+        expected.iter().for_each(|key| assert_eq!(wire.ask(&["SET", key, "1"]), "+OK"));
+        assert_eq!(wire.ask(&["RPUSH", "{7}list", "1"]), ":1");
+        expected.push("{7}list".to_owned());
+        expected.sort();
+        let (keys, calls) = cluster_scan(&mut wire, &["COUNT", "50"]);
+        assert_eq!(keys, expected);
+        assert!(calls < 60, "{calls} calls");
+        assert_eq!(cluster_scan(&mut wire, &["TYPE", "list"]).0, ["{7}list"]);
+        assert_eq!(cluster_scan(&mut wire, &["MATCH", "{7}*"]).0, ["{7}", "{7}list"]);
+        let slot = wire.ask(&["CLUSTER", "KEYSLOT", "7"]);
+        assert_eq!(cluster_scan(&mut wire, &["SLOT", &slot[1..]]).0, ["{7}", "{7}list"]);
+        let apart = ["SLOT", "1", "MATCH", "{7}*"];
+        assert_eq!(wire.ask(&[&["CLUSTERSCAN", "0"], &apart[..]].concat()), "[0, []]");
+        for (args, expected) in [
+            (&["invalid"][..], "-ERR Invalid cursor"),
+            (&["abc-def-ghi"], "-ERR Invalid cursor"),
+            (&["0-"], "-ERR Invalid cursor"),
+            (&["0-{0}"], "-ERR Invalid cursor"),
+            (&["0-{06S}-0", "SLOT", "1"], "-ERR Cursor slot mismatch with SLOT argument"),
+            (&["0", "SLOT", "16384"], "-ERR Invalid or out of range slot"),
+            (&["0", "SLOT", "1", "SLOT", "1"], "-ERR SLOT option can only be specified once"),
+            (&["0", "COUNT", "0"], "-ERR syntax error"),
+            (&["0", "NOVALUES"], "-ERR NOVALUES option can only be used in HSCAN"),
+            (&["0", "SLOT", "0"], "[0-{06S}-0, []]"),
+            (&["0-{06S}-0", "SLOT", "0"], "[0, []]"),
+        ] {
+            assert_eq!(wire.ask(&[&["CLUSTERSCAN"], args].concat()), expected, "{args:?}");
+        }
+        let script = "return redis.call('clusterscan', KEYS[1], 'slot', ARGV[1])";
+        assert_eq!(wire.ask(&["EVAL", script, "1", "0", "0"]), "[0-{06S}-0, []]");
+        assert_eq!(wire.ask(&["MULTI"]), "+OK");
+        assert_eq!(wire.ask(&["CLUSTERSCAN", "0-{06S}-0", "SLOT", "0"]), "+QUEUED");
+        assert_eq!(wire.ask(&["EXEC"]), "[[0, []]]");
+    });
+    on_each_setup(&[], |server| {
+        let mut wire = Wire::connect(server.port);
+        let disabled = "-ERR This instance has cluster support disabled";
+        assert_eq!(wire.ask(&["CLUSTERSCAN", "0"]), disabled);
+        assert_eq!(wire.ask(&["SCAN", "0", "SLOT", "1"]), "-ERR syntax error");
+    });
+}

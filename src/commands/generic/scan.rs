@@ -3,7 +3,9 @@
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
+use crate::commands::cluster::slot_arg;
 use crate::exec::{Command, Context, Merge, Walk, WalkFn, Weighing, option_count};
+use crate::keyspace::Slice;
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Category, Flag, Group};
 
@@ -81,16 +83,23 @@ fn walk_keys(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
     Ok(false)
 }
 
-/// The options of SCAN.
-struct Scan<'a> {
-    count: u64,
-    pattern: Option<&'a [u8]>,
+/// The options of SCAN and CLUSTERSCAN.
+pub(super) struct Scan<'a> {
+    pub(super) count: u64,
+    pub(super) pattern: Option<&'a [u8]>,
     type_name: Option<&'static str>,
+    /// The only slot that CLUSTERSCAN walks over.
+    pub(super) slot: Option<u16>,
 }
 
 impl<'a> Scan<'a> {
     fn of(args: &'a Args<'_>) -> Result<Scan<'a>, Error> {
-        let mut scan = Scan { count: COUNT_DEFAULT, pattern: None, type_name: None };
+        Scan::read(args, false)
+    }
+
+    /// Reads the options. `takes_slot` says whether SLOT is one.
+    pub(super) fn read(args: &'a Args<'_>, takes_slot: bool) -> Result<Scan<'a>, Error> {
+        let mut scan = Scan { count: COUNT_DEFAULT, pattern: None, type_name: None, slot: None };
         let mut index = 2;
         while index < args.len() {
             let option = &args[index];
@@ -108,6 +117,12 @@ impl<'a> Scan<'a> {
                 }
                 Some(value) if option.eq_ignore_ascii_case(b"TYPE") => {
                     scan.type_name = Some(type_named(value)?);
+                }
+                Some(value) if takes_slot && option.eq_ignore_ascii_case(b"SLOT") => {
+                    if scan.slot.is_some() {
+                        return Err(Error::other("ERR SLOT option can only be specified once"));
+                    }
+                    scan.slot = Some(slot_arg(value)?);
                 }
                 _ => return Err(refusal(option)),
             }
@@ -189,9 +204,9 @@ fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
             walk.pause(cursor);
             return Ok(false);
         }
-        cursor = scan_bucket(walk, cx, &scan, cursor);
-        let steps_max = count.saturating_mul(STEPS_PER_ELEMENT);
-        is_over = cursor == 0 || walk.seen() >= count || walk.steps() >= steps_max;
+        let db = cx.db;
+        cursor = scan_bucket(walk, (cx.slice, db), &scan, cursor, SLOT_COUNT - 1);
+        is_over = cursor == 0 || has_enough(walk, count);
     }
     if !cx.is_part {
         let end = cx.slice.slots().end;
@@ -205,10 +220,21 @@ fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
     Ok(true)
 }
 
-/// Adds the keys of one bucket and returns the next cursor.
-fn scan_bucket(walk: &mut Walk, cx: &mut Context<'_>, scan: &Scan<'_>, cursor: u64) -> u64 {
+/// Returns whether a call with this COUNT has done its part.
+pub(super) fn has_enough(walk: &Walk, count: u64) -> bool {
+    walk.seen() >= count || walk.steps() >= count.saturating_mul(STEPS_PER_ELEMENT)
+}
+
+/// Adds the keys of one bucket and returns the next cursor. The walk ends behind the slot `last`.
+pub(super) fn scan_bucket(
+    walk: &mut Walk,
+    (slice, db): (&mut Slice, usize),
+    scan: &Scan<'_>,
+    cursor: u64,
+    last: u16,
+) -> u64 {
     let mut expired = Vec::new();
-    let cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_expired| {
+    let cursor = slice.scan_until(db, cursor, last, &mut |key, view, is_expired| {
         walk.pass();
         if !scan.wants(key, view.kind().name()) {
             return;
@@ -221,8 +247,8 @@ fn scan_bucket(walk: &mut Walk, cx: &mut Context<'_>, scan: &Scan<'_>, cursor: u
     });
     // As in the reference, keys that would be shown but have expired are removed now.
     for key in expired.drain(..) {
-        let key = cx.slice.key(&key);
-        cx.slice.expire_unasked(cx.db, &key);
+        let key = slice.key(&key);
+        slice.expire_unasked(db, &key);
     }
     cursor
 }
