@@ -98,7 +98,12 @@ impl<'a> Client<'a> {
     /// Runs until the run is over.
     pub fn run(&mut self) {
         while !self.shared.is_over() {
-            let Some(mut link) = Link::connect(self.shared.port) else {
+            // Every other client uses TLS.
+            let link = match self.number % 2 {
+                0 => Link::connect(self.shared.port),
+                _ => Link::connect_secured(&self.shared.secured),
+            };
+            let Some(mut link) = link else {
                 std::thread::sleep(std::time::Duration::from_millis(5));
                 continue;
             };

@@ -4,8 +4,11 @@
 use super::wire::put_request;
 use annulet::base::clock::Clock;
 use annulet::resp::reply_end;
-use std::io::{ErrorKind, Read, Write};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -32,8 +35,33 @@ pub enum End {
     Closed,
 }
 
+/// A port of TLS, and what a client needs for it.
+pub type Secured = (u16, Arc<ClientConfig>);
+
+/// A connection that does not wait.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(bytes),
+            Stream::Tls(stream) => stream.read(bytes),
+        }
+    }
+}
+
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     unread: Vec<u8>,
     /// Replies that have come, pushes and lines of MONITOR included.
@@ -51,11 +79,21 @@ pub struct Link {
 impl Link {
     /// Connects; returns nothing if the server refuses.
     pub fn connect(port: u16) -> Option<Link> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream.set_nodelay(true).ok()?;
-        stream.set_nonblocking(true).ok()?;
-        let port = stream.local_addr().ok()?.port();
-        Some(Link {
+        let (stream, port) = open(port).ok()?;
+        Some(Link::of(Stream::Plain(stream), port))
+    }
+
+    /// Connects by TLS; returns nothing if the server refuses. The handshake comes with the first
+    /// bytes.
+    pub fn connect_secured((port, config): &Secured) -> Option<Link> {
+        let (stream, port) = open(*port).ok()?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let client = ClientConnection::new(Arc::clone(config), name).expect("valid settings");
+        Some(Link::of(Stream::Tls(Box::new(StreamOwned::new(client, stream))), port))
+    }
+
+    fn of(stream: Stream, port: u16) -> Link {
+        Link {
             stream,
             buffer: vec![0; READ_BYTES],
             unread: Vec::new(),
@@ -64,7 +102,7 @@ impl Link {
             is_raw: false,
             malformed: None,
             port,
-        })
+        }
     }
 
     /// Sends bytes within the time. While the server takes none, reads if `reads`.
@@ -131,9 +169,15 @@ impl Link {
     }
 
     /// Sends the end of the stream; the server may still reply.
-    pub fn finish_sending(&self) {
+    pub fn finish_sending(&mut self) {
         // The server may have closed the connection, which is fine.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = match &mut self.stream {
+            Stream::Plain(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()
+            }
+        };
     }
 
     fn take(&mut self) -> Taken {
@@ -179,6 +223,15 @@ impl Link {
         }
         self.unread.drain(..at);
     }
+}
+
+/// Connects a stream that does not wait. Returns it with its own port.
+fn open(port: u16) -> io::Result<(TcpStream, u16)> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    let port = stream.local_addr()?.port();
+    Ok((stream, port))
 }
 
 enum Taken {

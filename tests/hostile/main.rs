@@ -22,6 +22,9 @@
 //! makes a failure likely, not certain. The last commands of all clients are in `clients.log` in
 //! the server's folder, which stays, with the server's output in `server.log`.
 
+#[path = "../process/certificates.rs"]
+#[allow(dead_code)]
+mod certificates;
 mod client;
 #[path = "../differential/compare.rs"]
 #[allow(dead_code)]
@@ -150,10 +153,14 @@ fn run(options: Options, shards: usize) {
         _ => "auto",
     };
     let file = File::of(options.seed);
-    let arguments = [ARGUMENTS, file.arguments()].concat();
+    let (tls_port, certificates) = (server::free_port(), certificates::Certificates::new());
+    let secured = certificates.options(tls_port);
+    let secured: Vec<&str> = secured.iter().map(String::as_str).collect();
+    let arguments = [ARGUMENTS, file.arguments(), &secured].concat();
     let mut server = Server::start(Setup { shards, driver }, &arguments);
     server.keeps_folder = true;
-    let shared = Shared::new(server.port, options.clients as usize);
+    let secured = (tls_port, certificates.client(Some("client")));
+    let shared = Shared::new(server.port, secured, options.clients as usize);
     let course = || course((options, shards, file), &shared, &mut server);
     let outcome = catch_unwind(AssertUnwindSafe(course));
     if let Err(panic) = outcome {

@@ -1,5 +1,6 @@
 //! What the clients of one run share: the connections that they may disturb, and what they find.
 
+use super::link::Secured;
 use super::vocabulary::Dice;
 use annulet::base::clock::Clock;
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ const FAILURES_MAX: usize = 8;
 pub struct Shared {
     /// The server's port.
     pub port: u16,
+    /// The server's port of TLS, and what a client needs for it.
+    pub secured: Secured,
     /// The clients must stop.
     pub is_over: AtomicBool,
     /// Number of commands sent, and of replies read.
@@ -40,9 +43,10 @@ pub struct Shared {
 
 impl Shared {
     /// Creates the state of a run with this number of clients.
-    pub fn new(port: u16, clients: usize) -> Shared {
+    pub fn new(port: u16, secured: Secured, clients: usize) -> Shared {
         Shared {
             port,
+            secured,
             is_over: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),

@@ -1,7 +1,5 @@
-//! Certificates for one test, and clients that use them.
+//! Certificates for one test, and the settings of clients that use them.
 
-use super::server::PATIENCE;
-use super::wire::Wire;
 use pkcs8::PrivateKeyInfo;
 use pkcs8::der::pem::LineEnding;
 use pkcs8::pkcs5::pbes2::Parameters;
@@ -9,16 +7,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, string::Ia5String,
 };
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, version};
-use std::io::BufReader;
-use std::net::TcpStream;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, version};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A connection by TLS.
-pub type TlsWire = Wire<StreamOwned<ClientConnection, TcpStream>>;
 
 /// A folder with an authority, and with certificates that it has issued.
 pub struct Certificates {
@@ -138,26 +131,4 @@ fn params(common_name: &str, uris: &[&str]) -> CertificateParams {
 fn read_certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     let found = CertificateDer::pem_file_iter(path).expect("the file was written");
     found.map(|certificate| certificate.expect("it is one")).collect()
-}
-
-/// Connects by TLS, without a handshake yet.
-pub fn connect(port: u16, config: &Arc<ClientConfig>) -> TlsWire {
-    let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
-    stream.set_nodelay(true).expect("it is a TCP socket");
-    stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connection = ClientConnection::new(Arc::clone(config), name).expect("a connection");
-    Wire { stream: BufReader::new(StreamOwned::new(connection, stream)) }
-}
-
-/// Returns the reply to PING, or what prevents it.
-pub fn ping(port: u16, config: &Arc<ClientConfig>) -> Result<String, std::io::Error> {
-    use std::io::{BufRead, Write};
-    let mut wire = connect(port, config);
-    wire.stream.get_mut().write_all(b"PING\r\n")?;
-    let mut line = String::new();
-    match wire.stream.read_line(&mut line)? {
-        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(line.trim_end().to_owned()),
-    }
 }

@@ -1,7 +1,8 @@
 //! Nodes of a cluster as processes.
 
-use super::certificates::{Certificates, connect};
+use super::certificates::Certificates;
 use super::server::{Server, Setup, free_port, wait_for};
+use super::tls::connect;
 use super::wire::Wire;
 use super::{crowd, on_each_setup, setups};
 use std::path::{Path, PathBuf};

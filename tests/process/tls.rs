@@ -1,15 +1,41 @@
 //! TLS: commands, certificates of both sides, broken handshakes, and changes at run time.
 
-use super::certificates::{Certificates, NO_URIS, TlsWire, connect, ping};
+use super::certificates::{Certificates, NO_URIS};
 use super::server::{PATIENCE, Server, Setup, free_port, wait_for};
 use super::setups;
 use super::wire::{Wire, info_field, request};
 use annulet::base::rng::Rng;
-use rustls::version;
-use std::io::{Read, Write};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, version};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
+
+/// A connection by TLS.
+pub type TlsWire = Wire<StreamOwned<ClientConnection, TcpStream>>;
+
+/// Connects by TLS, without a handshake yet.
+pub fn connect(port: u16, config: &Arc<ClientConfig>) -> TlsWire {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
+    stream.set_nodelay(true).expect("it is a TCP socket");
+    stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::clone(config), name).expect("a connection");
+    Wire { stream: BufReader::new(StreamOwned::new(connection, stream)) }
+}
+
+/// Returns the reply to PING, or what prevents it.
+fn ping(port: u16, config: &Arc<ClientConfig>) -> Result<String, std::io::Error> {
+    let mut wire = connect(port, config);
+    wire.stream.get_mut().write_all(b"PING\r\n")?;
+    let mut line = String::new();
+    match wire.stream.read_line(&mut line)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line.trim_end().to_owned()),
+    }
+}
 
 /// A server that speaks TLS on one of its ports.
 struct Secured {
@@ -361,6 +387,37 @@ fn certificates_name_users() {
         let log = admin.ask(&["ACL", "LOG"]);
         let entry = "reason, tls-cert, context, toplevel, object, , username, nobody,";
         assert!(log.contains(entry), "{log}");
+    });
+}
+
+#[test]
+fn sessions_are_resumed_as_the_settings_say() {
+    on_each(&["--tls-auth-clients-user", "CN"], |secured| {
+        let mut admin = secured.plain();
+        admin.ask(&["ACL", "SETUSER", "client", "on", "+@all"]);
+        for versions in [[&version::TLS12], [&version::TLS13]] {
+            let config = secured.files.client_of(Some("client"), &versions);
+            let kind = || {
+                let mut wire = connect(secured.port, &config);
+                // A session keeps the certificate, and so the user.
+                assert_eq!(wire.ask(&["ACL", "WHOAMI"]), "client");
+                wire.stream.get_ref().conn.handshake_kind().expect("it is complete")
+            };
+            assert_ne!(kind(), HandshakeKind::Resumed);
+            assert_eq!([kind(), kind()], [HandshakeKind::Resumed; 2]);
+            // No session outlives a change of the rules.
+            assert_eq!(admin.ask(&["CONFIG", "SET", "tls-session-cache-size", "100"]), "+OK");
+            assert_eq!(admin.ask(&["CONFIG", "SET", "tls-session-cache-size", "10"]), "+OK");
+            assert_eq!([kind(), kind()], [HandshakeKind::Full, HandshakeKind::Resumed]);
+            assert_eq!(admin.ask(&["CONFIG", "SET", "tls-session-caching", "no"]), "+OK");
+            assert_eq!([kind(), kind()], [HandshakeKind::Full; 2]);
+            assert_eq!(admin.ask(&["CONFIG", "SET", "tls-session-caching", "yes"]), "+OK");
+            assert_eq!([kind(), kind()], [HandshakeKind::Full, HandshakeKind::Resumed]);
+            let timeout = ["CONFIG", "SET", "tls-session-cache-timeout", "0"];
+            assert_eq!(admin.ask(&timeout), "+OK");
+            assert_eq!([kind(), kind()], [HandshakeKind::Full; 2]);
+            assert_eq!(admin.ask(&["CONFIG", "SET", "tls-session-cache-timeout", "300"]), "+OK");
+        }
     });
 }
 

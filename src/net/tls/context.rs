@@ -126,6 +126,8 @@ fn server_config(
     if config.tls_session_caching {
         let (len_max, lasts_s) = (config.tls_session_cache_size, config.tls_session_cache_timeout);
         server.session_storage = Arc::new(Sessions::new(clock.clone(), len_max, lasts_s));
+        // A client that comes back gets the next one.
+        server.send_tls13_tickets = 1;
     } else {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;

@@ -19,15 +19,22 @@ pub const KEPT_BYTES_MAX: usize = 4 << 10;
 /// The buffers that the driver has lent already still arrive.
 pub const HANDSHAKE_BYTES_PAUSE: usize = 64 << 10;
 
-/// Bytes of heap memory that an engine is assumed to use, with its keys and certificates.
-pub const ENGINE_HEAP_BYTES: usize = 4 << 10;
+/// Bytes of heap memory that an engine is assumed to use, with its keys and certificates: what a
+/// thousand idle connections of clients with certificates took, each.
+pub const ENGINE_HEAP_BYTES: usize = 8 << 10;
 
 /// Milliseconds from the start of a connection in which its handshake must be complete.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 
-/// Sessions that are kept for clients that come back, whatever `tls-session-cache-size` says. A
-/// session takes 200 bytes, or some 2,000 with a client's certificate.
+/// Sessions that are kept for clients that come back, whatever `tls-session-cache-size` says.
 pub const SESSIONS_MAX: usize = 128 << 10;
+
+/// Bytes of the sessions that are kept, whatever their number. A session takes some 300 bytes, or
+/// 5,000 with a client's certificate; the default number of sessions fits without certificates.
+pub const SESSIONS_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a session takes besides its name, twice, and its secrets.
+pub const SESSION_OVERHEAD_BYTES: usize = 160;
 
 /// Records that one key of TLS 1.2 may encrypt. TLS 1.2 cannot change keys, so the connection ends
 /// then. The advantage of an attacker grows with the square of the blocks of 16 bytes: these are at

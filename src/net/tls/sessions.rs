@@ -1,6 +1,6 @@
 //! The sessions of clients that may come back without a full handshake.
 
-use super::limits::SESSIONS_MAX;
+use super::limits::{SESSION_OVERHEAD_BYTES, SESSIONS_BYTES_MAX, SESSIONS_MAX};
 use crate::base::clock::Clock;
 use rustls::server::StoresServerSessions;
 use std::collections::{HashMap, VecDeque};
@@ -22,12 +22,28 @@ struct Table {
     by_name: HashMap<Vec<u8>, Session>,
     /// The names by age, the oldest first. Names of sessions that were taken are still among them.
     names: VecDeque<Vec<u8>>,
+    /// Bytes of all sessions.
+    bytes: usize,
 }
 
 struct Session {
     secrets: Vec<u8>,
     /// Monotonic nanoseconds of its end.
     until_ns: u64,
+}
+
+impl Table {
+    fn remove(&mut self, name: &[u8]) -> Option<Session> {
+        let session = self.by_name.remove(name)?;
+        self.bytes -= session.bytes(name);
+        Some(session)
+    }
+}
+
+impl Session {
+    fn bytes(&self, name: &[u8]) -> usize {
+        2 * name.len() + self.secrets.len() + SESSION_OVERHEAD_BYTES
+    }
 }
 
 impl Sessions {
@@ -62,14 +78,19 @@ impl fmt::Debug for Sessions {
 impl StoresServerSessions for Sessions {
     fn put(&self, name: Vec<u8>, secrets: Vec<u8>) -> bool {
         let until_ns = self.clock.monotonic_ns().saturating_add(self.lasts_ns);
+        let session = Session { secrets, until_ns };
+        let bytes = session.bytes(&name);
         let mut table = self.lock();
-        while table.names.len() >= self.len_max
+        // The library draws names, so none comes twice. If one did, the old session would count.
+        table.remove(&name);
+        while (table.names.len() >= self.len_max || table.bytes + bytes > SESSIONS_BYTES_MAX)
             && let Some(oldest) = table.names.pop_front()
         {
-            table.by_name.remove(&oldest);
+            table.remove(&oldest);
         }
+        table.bytes += bytes;
         table.names.push_back(name.clone());
-        table.by_name.insert(name, Session { secrets, until_ns });
+        table.by_name.insert(name, session);
         true
     }
 
@@ -80,7 +101,7 @@ impl StoresServerSessions for Sessions {
     }
 
     fn take(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let session = self.lock().by_name.remove(name);
+        let session = self.lock().remove(name);
         session.filter(|session| self.is_valid(session)).map(|session| session.secrets)
     }
 
@@ -110,6 +131,24 @@ mod tests {
         assert_eq!(sessions.get(&name(2)), Some(vec![2]));
         clock.advance_ms(1);
         assert_eq!((sessions.get(&name(2)), sessions.take(&name(2))), (None, None));
-        assert_eq!(sessions.lock().by_name.len(), 0);
+        let table = sessions.lock();
+        assert_eq!((table.by_name.len(), table.bytes), (0, 0));
+    }
+
+    #[test]
+    fn large_sessions_are_bounded_by_their_bytes() {
+        let sessions = Sessions::new(Clock::System, 0, 10);
+        let name = |n: usize| n.to_be_bytes().to_vec();
+        let count = 2 * SESSIONS_BYTES_MAX / 5_000;
+        for n in 0..count {
+            assert!(sessions.put(name(n), vec![0; 5_000]));
+        }
+        let table = sessions.lock();
+        let (len, bytes) = (table.by_name.len(), table.bytes);
+        assert!(bytes <= SESSIONS_BYTES_MAX && bytes > SESSIONS_BYTES_MAX - 6_000);
+        assert_eq!(len, table.names.len());
+        drop(table);
+        assert_eq!(sessions.get(&name(count - len - 1)), None, "the oldest made room");
+        assert!(sessions.get(&name(count - len)).is_some());
     }
 }
