@@ -244,7 +244,7 @@ fn restore(server: &Server, file: File) {
         list = wire.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
         list.windows(4).filter(|part| part == b" fd=").count() == 1
     });
-    assert!(is_alone, "clients that have gone stay connected: {}", findings::shown(&list));
+    assert!(is_alone, "clients that have gone stay connected: {}", list.escape_ascii());
     let file_args: &[&[&str]] = match file {
         File::Drawn => &[&["CONFIG", "SET", "appendonly", "no"]],
         File::On(_) => &[&["CONFIG", "SET", "appendonly", "yes"]],
