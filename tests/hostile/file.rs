@@ -4,6 +4,7 @@ use super::server::{Server, Setup, free_port, wait_for};
 use super::state::{self, Observers};
 use super::wire::Wire;
 use super::{COMPARISONS_MAX, LOOK};
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -52,7 +53,9 @@ pub fn compare_with_file(server: &Server, shards: usize) {
     assert!(is_durable, "the append-only file becomes durable");
     let from = server.folder.join("appendonlydir");
     let folder = std::env::temp_dir().join(format!("annulet-copy-{}", server.port));
-    copy(&from, &folder.join("appendonlydir"));
+    // A rewrite that ends meanwhile deletes files.
+    let is_copied = wait_for(|| copy(&from, &folder.join("appendonlydir")).is_ok());
+    assert!(is_copied, "the files can be copied");
     let setup = Setup { shards: shards % 4 + 1, driver: "auto" };
     let arguments = ["--appendonly", "yes", "--enable-debug-command", "yes"];
     let mut other = Server::launch_in(folder, setup, free_port(), &arguments, Stdio::null());
@@ -74,11 +77,14 @@ pub fn compare_with_file(server: &Server, shards: usize) {
     panic!("a server that loads the file (\"Annulet\") differs:\n{}", texts.join("\n"));
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder for the copy");
-    for entry in std::fs::read_dir(from).expect("the server has a folder for the files") {
-        let path = entry.expect("the folder can be read").path();
-        let name = path.file_name().expect("it has a name");
-        std::fs::copy(&path, to.join(name)).expect("the file can be copied");
+/// Copies the files of a folder to a new folder.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    // It does not exist at the first attempt.
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
+    Ok(())
 }
