@@ -197,6 +197,19 @@ impl Nested<'_> {
         result
     }
 
+    /// Shows the slice that owns a hash slot, unless the script runs on copies of its keys.
+    pub fn look_at(&mut self, slot: u16, look: impl FnOnce(&mut Slice)) {
+        match self.others.as_deref_mut() {
+            Some(others) => {
+                let mut slice = others.take(slot);
+                look(&mut slice);
+                others.put(slice);
+            }
+            None if self.item.discovers => look(self.slice),
+            None => {}
+        }
+    }
+
     /// Runs a command on the slice that owns a hash slot.
     fn run_at(
         &mut self,

@@ -15,8 +15,9 @@ use super::admit::Admission;
 use crate::base::slot::share_of;
 use crate::cluster::{Nodes, Opening, Viewer};
 use crate::exec::{Entry, Facts, KeySlots, Process, Session};
+use crate::keyspace::Slice;
 use crate::resp::{Args, Error};
-use crate::spec::Flag;
+use crate::spec::{Databases, Flag};
 
 /// The reply to a command whose keys are in several slots.
 pub const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -153,6 +154,25 @@ pub struct KeysHere {
     pub are_several: bool,
     /// Whether the command uses keys of another database, too.
     pub crosses_databases: bool,
+}
+
+impl KeysHere {
+    /// Counts which keys of a command are in a slice. `own` is the command's database.
+    pub fn look_in(&mut self, (entry, own): (&Entry, usize), args: &Args<'_>, slice: &mut Slice) {
+        self.crosses_databases |= matches!(entry.command.card.databases, Databases::At(_));
+        let found = entry.key_args(args).unwrap_or_default();
+        for (at, _) in &found {
+            let db = entry.key_database(args, *at, own);
+            self.crosses_databases |= db != own;
+            self.are_several |= args[*at] != args[found[0].0];
+            let key = slice.key(&args[*at]);
+            if db < slice.databases() && slice.peek(db, &key).is_some() {
+                self.found += 1;
+            } else {
+                self.missing += 1;
+            }
+        }
+    }
 }
 
 /// Returns why a command in an open slot cannot run here. [`check_slot`] has let it pass.

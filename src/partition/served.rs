@@ -9,7 +9,7 @@ use crate::exec::{BatchArgs, Facts, Item, KeySlots, Process};
 use crate::gate::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot};
 use crate::keyspace::Slice;
 use crate::resp::{Args, Error};
-use crate::spec::{Databases, Flag};
+use crate::spec::Flag;
 use std::sync::Arc;
 
 impl Partition {
@@ -143,21 +143,7 @@ struct Looking<'l, 'a> {
 impl Looking<'_, '_> {
     /// Counts which keys are in the slice.
     fn look_in(self, slice: &mut Slice) {
-        let Looking { item, args, keys } = self;
-        let (entry, own) = (item.entry, usize::from(item.db));
-        keys.crosses_databases |= matches!(entry.command.card.databases, Databases::At(_));
-        let found = entry.key_args(args).unwrap_or_default();
-        for (at, _) in &found {
-            let db = entry.key_database(args, *at, own);
-            keys.crosses_databases |= db != own;
-            keys.are_several |= args[*at] != args[found[0].0];
-            let key = slice.key(&args[*at]);
-            if db < slice.databases() && slice.peek(db, &key).is_some() {
-                keys.found += 1;
-            } else {
-                keys.missing += 1;
-            }
-        }
+        self.keys.look_in((self.item.entry, usize::from(self.item.db)), self.args, slice);
     }
 }
 

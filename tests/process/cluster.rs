@@ -259,6 +259,12 @@ fn a_slot_moves_between_two_nodes() {
         assert_eq!(a.ask(&["MGET", "bar", "{bar}2"]), "[1, 2]");
         assert_eq!(a.ask(&["MGET", "bar", "{bar}3"]), again);
         assert_eq!(a.ask(&["SET", "{bar}3", "3"]), ask_b);
+        let script = "return redis.call('set', ARGV[1], '1')";
+        assert_eq!(a.ask(&["EVAL", script, "1", "bar", "{bar}2"]), "+OK");
+        let undeclared = a.ask(&["EVAL", script, "1", "bar", "{bar}3"]);
+        let far = "-ERR Attempted to access a non local key in a cluster node";
+        assert!(undeclared.starts_with(far), "{undeclared}");
+        assert_eq!(a.ask(&["SET", "{bar}2", "2"]), "+OK");
         assert_eq!(a.ask(&["MOVE", "bar", "0"]), again);
         // A pipeline sees its own deletions.
         a.write(b"DEL {bar}2\r\nGET {bar}2\r\nGET bar\r\n");

@@ -7,7 +7,7 @@ use crate::exec::{
     CommandTable, Entry, Facts, Item, KeySlots, Nested, Process, Request, RunningScript,
     ScriptProgress, Scripting, Session, SessionContext, SuspendedScript, count_denial,
 };
-use crate::gate::{SlotUse, UNKNOWN_CLIENT, check_slot};
+use crate::gate::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot};
 use crate::observe::{Board, REDACTED};
 use crate::resp::{Args, Error, Output, Protocol, Reply};
 use crate::script::{AclAnswer, Host, LogLevel, Propagation, Ran, ScriptFlags, Verdict};
@@ -264,6 +264,13 @@ impl<'a> ScriptHost<'a> {
                     _ => far(),
                 }
             })?;
+        }
+        if nodes.opening(slot).is_some() {
+            // The keys of EVAL are known to be here; a script may use others.
+            let (mut keys, with) = (KeysHere::default(), (entry, self.session.db));
+            self.nested.look_at(slot, |slice| keys.look_in(with, args, slice));
+            let here = check_keys(&nodes, slot, keys, self.process, UNKNOWN_CLIENT);
+            here.map_err(|_| far())?;
         }
         let own = *self.progress.slot.get_or_insert(slot);
         if own != slot && !self.progress.crosses_slots {
