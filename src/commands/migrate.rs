@@ -257,8 +257,8 @@ fn attempt(
     keys: &[usize],
 ) -> Result<Answers, Error> {
     let [host, port] = [1, 2].map(|at| String::from_utf8_lossy(&args[at]).into_owned());
-    let mut peer = Peer::connect(&host, &port, options.timeout)
-        .map_err(|_| Error::other("IOERR error or timeout connecting to the client"))?;
+    let mut peer =
+        Peer::connect(&host, &port, options.timeout).map_err(|error| not_connected(&error))?;
     let mut answers = Answers::default();
     match exchange(cx, (args, options, keys), &mut peer, &mut answers) {
         Ok(()) => {
@@ -268,6 +268,15 @@ fn attempt(
         Err(lost) => answers.lost = Some(lost),
     }
     Ok(answers)
+}
+
+/// Returns the reply if there is no connection. The reference server notices a refused one only
+/// when it writes.
+fn not_connected(error: &io::Error) -> Error {
+    Error::other(match error.kind() {
+        io::ErrorKind::ConnectionRefused => "IOERR error or timeout writing to target instance",
+        _ => "IOERR error or timeout connecting to the client",
+    })
 }
 
 /// Sends the keys over a connection, and reads the replies.

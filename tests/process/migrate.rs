@@ -120,7 +120,7 @@ fn a_server_that_does_not_answer_stops_nobody_else() {
         assert_eq!(ask(&mut from, "LRANGE list 0 -1"), "[a, b, c]");
         drop((silent, peer));
         let refused = ask(&mut from, &format!("MIGRATE 127.0.0.1 {port} list 0 1000"));
-        assert_eq!(refused, "-IOERR error or timeout connecting to the client");
+        assert_eq!(refused, "-IOERR error or timeout writing to target instance");
     }
 }
 
