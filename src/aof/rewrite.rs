@@ -86,6 +86,8 @@ impl State {
         }
         let now_s = self.shared.process.clock.unix_ms() / 1_000;
         self.shared.process.aof.end_rewrite(now_s, is_done, is_given_up);
+        // Clients in WAITAOF that wait for the first base see that the rewrite is over.
+        self.publish_synced();
         self.note_facts();
     }
 
@@ -150,7 +152,6 @@ impl State {
                 facts.mode = AofMode::On;
             }
             drop(facts);
-            self.publish_synced();
         }
         Ok(())
     }
