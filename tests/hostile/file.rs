@@ -1,13 +1,12 @@
 //! The append-only file under hostile clients: a server that loads it has the same keys.
 
+use super::lasting_differences;
 use super::server::{Server, Setup, free_port, wait_for};
-use super::state::{self, Observers};
+use super::state::Observers;
 use super::wire::Wire;
-use super::{COMPARISONS_MAX, LOOK};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread;
 
 /// When a run has an append-only file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,15 +61,9 @@ pub fn compare_with_file(server: &Server, shards: usize) {
     let is_up = wait_for(|| other.logged("Ready to accept connections") || other.is_over());
     assert!(is_up && !other.is_over(), "the append-only file loads: {}", other.log());
     let mut observers = Observers::new(Wire::connect(other.port, 2), wire);
-    let mut differences = Vec::new();
-    for _ in 0..COMPARISONS_MAX {
-        differences = state::compare(&mut observers, None);
-        // The encoding of a value depends on its history.
-        differences.retain(|difference| !difference.kind.contains("OBJECT ENCODING"));
-        if differences.is_empty() {
-            return;
-        }
-        thread::sleep(10 * LOOK);
+    let differences = lasting_differences(&mut observers);
+    if differences.is_empty() {
+        return;
     }
     let texts: Vec<String> = differences.into_iter().map(|difference| difference.text).collect();
     other.keeps_folder = true;

@@ -74,7 +74,7 @@ use probe::Seen;
 use rest::Rest;
 use server::{Server, Setup, wait_for};
 use shared::Shared;
-use state::Observers;
+use state::{Difference, Observers};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -255,6 +255,22 @@ fn restore(server: &Server, file: File) {
     }
 }
 
+/// Compares the keys of two servers until they are equal, or differ for too long. Returns the last
+/// differences.
+fn lasting_differences(observers: &mut Observers) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for _ in 0..COMPARISONS_MAX {
+        differences = state::compare(observers, None);
+        // The encoding of a value depends on its history, which the other server does not have.
+        differences.retain(|difference| !difference.kind.contains("OBJECT ENCODING"));
+        if differences.is_empty() {
+            break;
+        }
+        thread::sleep(10 * LOOK);
+    }
+    differences
+}
+
 /// Waits until the replica has applied the whole stream and its keys equal the server's.
 fn compare_with(server: &Server, replica: Peer) {
     let mut wires = (Wire::connect(replica.port, 2), Wire::connect(server.port, 2));
@@ -263,16 +279,9 @@ fn compare_with(server: &Server, replica: Peer) {
         "the replica does not catch up; its log:\n{}",
         replica.log()
     );
-    let mut observers = Observers::new(wires.0, wires.1);
-    let mut differences = Vec::new();
-    for _ in 0..COMPARISONS_MAX {
-        differences = state::compare(&mut observers, None);
-        // The encoding of a value depends on its history, which a replica does not have.
-        differences.retain(|difference| !difference.kind.contains("OBJECT ENCODING"));
-        if differences.is_empty() {
-            return;
-        }
-        thread::sleep(10 * LOOK);
+    let differences = lasting_differences(&mut Observers::new(wires.0, wires.1));
+    if differences.is_empty() {
+        return;
     }
     let mut texts: Vec<String> = Vec::new();
     let mut wire = Wire::connect(server.port, 2);
