@@ -16,7 +16,9 @@ use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::base::system::fill_random;
-use crate::base::thread::{allowed_cores, keep_to, parse_cores, raise_descriptor_limit};
+use crate::base::thread::{
+    allowed_cores, keep_to, parse_cores, raise_descriptor_limit, reserve_descriptors,
+};
 use crate::base::{syslog, title};
 use crate::commands::{load_users, log_form};
 use crate::config::{Config, FatalConfigError};
@@ -94,7 +96,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let cores = cores(&config.server_cpulist, &log);
     let shards = if config.shards == 0 { cores.len() } else { config.shards as usize };
-    let descriptors = raise_descriptor_limit(u64::from(config.maxclients) + RESERVED_DESCRIPTORS);
+    let needed = u64::from(config.maxclients) + RESERVED_DESCRIPTORS;
+    let descriptors = raise_descriptor_limit(needed);
+    reserve_descriptors(descriptors.min(needed));
     let room = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
     let is_short = room < u64::from(config.maxclients);
     if is_short {

@@ -10,7 +10,7 @@
 //!
 //! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
 
-use super::image::FileBody;
+use super::image::{FileBody, UnnamedFile};
 use super::limits::{CHANGED_BYTES_MIN, CHANGED_SHARE, QUEUE_BYTES_MAX, SYNC_BYTES};
 use super::share::{LENT_CHANGING_MAX, LENT_MAX};
 use crate::base::system::{await_writeback, begin_writeback, error_text};
@@ -258,7 +258,8 @@ impl FileWriter {
             return Ok(false);
         }
         if self.order.is_nameless {
-            let (file, len) = (Arc::new(draft_file.file), draft_file.len);
+            let file = Arc::new(UnnamedFile::new(draft_file.file));
+            let len = draft_file.len;
             self.body.get_or_init(|| FileBody { file, from: MAGIC_BYTES as u64, end: len });
             return Ok(true);
         }
