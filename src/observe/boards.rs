@@ -7,7 +7,6 @@ use super::board::{Board, DatabaseGauges, Gauges, Totals};
 use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::events::LatencyEvents;
-use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
 use super::rates::{RATES, Rates};
 use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
@@ -204,11 +203,9 @@ impl Boards {
     /// Returns one command's latencies in nanoseconds since the last reset; `None` if there are
     /// none.
     pub fn latencies(&self, index: usize) -> Option<Histogram<u64>> {
-        let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
-        let mut sum = Histogram::new_with_bounds(bounds.0, bounds.1.max(2), HISTOGRAM_DIGITS)
-            .expect("the bounds are constant and valid");
+        let mut sum = None;
         self.iter().for_each(|board| board.latencies.add_to(index, &mut sum));
-        (!sum.is_empty()).then_some(sum)
+        sum
     }
 
     /// Clears the latencies of one command.
@@ -236,7 +233,7 @@ impl Boards {
         &self,
         index: usize,
         shard: Option<usize>,
-    ) -> Option<Box<[Histogram<u32>; Stage::ALL.len()]>> {
+    ) -> Option<Box<[Histogram<u64>; Stage::ALL.len()]>> {
         let mut sums = Box::new(std::array::from_fn(|_| stage_histogram()));
         let mut is_traced = false;
         for (at, board) in self.iter().enumerate() {

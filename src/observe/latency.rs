@@ -1,5 +1,6 @@
 //! Latency histograms of one shard, one per command that has run.
 
+use super::buckets::Buckets;
 use hdrhistogram::Histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -9,10 +10,15 @@ pub const LATENCY_NS_MIN: u64 = 1;
 /// Longer runs count as this, in nanoseconds.
 pub const LATENCY_NS_MAX: u64 = 1_000_000_000;
 
-/// Significant decimal digits. A histogram takes about 24 KiB.
-pub(super) const HISTOGRAM_DIGITS: u8 = 2;
+/// Significant decimal digits of a histogram.
+const HISTOGRAM_DIGITS: u8 = 2;
 
-type Histograms = Vec<Option<Box<Histogram<u64>>>>;
+/// The classes of a histogram with [`HISTOGRAM_DIGITS`] up to [`LATENCY_NS_MAX`].
+type Durations = Buckets<8, 96>;
+
+const _: () = assert!(LATENCY_NS_MAX <= Durations::VALUE_MAX);
+
+type Histograms = Vec<Option<Box<Durations>>>;
 
 /// One shard's histograms by the command's index, each created when its command is first recorded.
 ///
@@ -48,10 +54,11 @@ impl Latencies {
         self.batch().record(command, ns, count);
     }
 
-    pub(super) fn add_to(&self, command: usize, sum: &mut Histogram<u64>) {
+    /// Adds the durations of one command to `sum`, which is created for the first ones.
+    pub(super) fn add_to(&self, command: usize, sum: &mut Option<Histogram<u64>>) {
         for set in &self.0 {
-            if let Some(histogram) = &lock(set)[command] {
-                sum.add(&**histogram).expect("all histograms have the same bounds");
+            if let Some(durations) = &lock(set)[command] {
+                durations.add_to(sum.get_or_insert_with(latency_histogram));
             }
         }
     }
@@ -65,6 +72,12 @@ impl Latencies {
     }
 }
 
+/// Creates an empty histogram of a command's durations.
+fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, HISTOGRAM_DIGITS)
+        .expect("the bounds are constant and valid")
+}
+
 fn lock(set: &Mutex<Histograms>) -> MutexGuard<'_, Histograms> {
     // If a thread panicked in the middle of a change, the histogram only has a wrong number.
     set.lock().unwrap_or_else(PoisonError::into_inner)
@@ -74,13 +87,8 @@ impl LatencyBatch<'_> {
     /// Records `count` runs of one command that took `ns` nanoseconds each.
     #[inline]
     pub fn record(&mut self, command: usize, ns: u64, count: u64) {
-        let histogram = self.0[command].get_or_insert_with(|| {
-            let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
-            let histogram = Histogram::new_with_bounds(bounds.0, bounds.1, HISTOGRAM_DIGITS);
-            Box::new(histogram.expect("the bounds are constant and valid"))
-        });
-        let ns = ns.clamp(LATENCY_NS_MIN, LATENCY_NS_MAX);
-        histogram.record_n(ns, count).expect("the value is within the bounds");
+        let durations = self.0[command].get_or_insert_with(Box::default);
+        durations.add(ns.clamp(LATENCY_NS_MIN, LATENCY_NS_MAX), count);
     }
 }
 
@@ -96,9 +104,11 @@ mod tests {
         batch.record(1, u64::MAX, 1);
         batch.record(1, 12_345, 98);
         drop(batch);
-        let mut sum =
-            Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, HISTOGRAM_DIGITS).unwrap();
+        let mut sum = None;
+        latencies.add_to(0, &mut sum);
+        assert!(sum.is_none());
         latencies.add_to(1, &mut sum);
+        let sum = sum.unwrap();
         assert_eq!(sum.len(), 100);
         assert_eq!(sum.min(), 1);
         let median = sum.value_at_quantile(0.5);
@@ -114,13 +124,11 @@ mod tests {
         latencies.record(0, 100, 2);
         drop(reader);
         latencies.record(0, 100, 3);
-        let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
-        let mut sum = Histogram::new_with_bounds(bounds.0, bounds.1, HISTOGRAM_DIGITS).unwrap();
+        let mut sum = None;
         latencies.add_to(0, &mut sum);
-        assert_eq!(sum.len(), 5);
+        assert_eq!(sum.take().unwrap().len(), 5);
         latencies.clear(0);
-        sum.reset();
         latencies.add_to(0, &mut sum);
-        assert!(sum.is_empty());
+        assert!(sum.is_none());
     }
 }

@@ -7,6 +7,7 @@
 
 mod board;
 mod boards;
+mod buckets;
 mod command_log;
 mod counter;
 mod errors;

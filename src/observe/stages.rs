@@ -9,6 +9,7 @@
 //! Each stage is recorded where it happens. The shard that owns the inbox and runs the command
 //! records `inbox` and `execute`; the client's home shard records the others.
 
+use super::buckets::Buckets;
 use super::counter::Counter;
 use hdrhistogram::Histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,7 +51,7 @@ impl Stage {
 /// Longer durations count as this, in nanoseconds.
 pub const STAGE_NS_MAX: u64 = 10_000_000_000;
 
-/// Significant decimal digits: the histograms of one command take about 20 KiB.
+/// Significant decimal digits of a histogram.
 const STAGE_DIGITS: u8 = 1;
 
 /// Number of duration classes: class `n` holds durations below `256 << n` nanoseconds, the last
@@ -60,17 +61,23 @@ pub const STAGE_CLASSES: usize = 24;
 /// Number of durations by stage and class.
 pub type StageClasses = [[u64; STAGE_CLASSES]; Stage::ALL.len()];
 
-type Histograms = [Histogram<u32>; Stage::ALL.len()];
+/// The classes of a histogram with [`STAGE_DIGITS`] up to [`STAGE_NS_MAX`].
+type Durations = Buckets<5, 16>;
+
+const _: () = assert!(STAGE_NS_MAX <= Durations::VALUE_MAX);
+
+/// The durations of one command by stage.
+type ByStage = [Durations; Stage::ALL.len()];
 
 /// One shard's histograms by the command's index, created when a request of the command is traced.
 #[derive(Debug)]
 pub struct Stages {
-    by_command: Mutex<Vec<Option<Box<Histograms>>>>,
+    by_command: Mutex<Vec<Option<Box<ByStage>>>>,
     classes: [[Counter; STAGE_CLASSES]; Stage::ALL.len()],
 }
 
 /// Creates an empty histogram of a stage.
-pub fn stage_histogram() -> Histogram<u32> {
+pub fn stage_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, STAGE_NS_MAX, STAGE_DIGITS).expect("the bounds are valid")
 }
 
@@ -99,9 +106,8 @@ impl Stages {
         let ns = ns.clamp(1, STAGE_NS_MAX);
         self.classes[stage as usize][class_of(ns)].add(1);
         let mut by_command = self.lock();
-        let histograms = by_command[command]
-            .get_or_insert_with(|| Box::new(std::array::from_fn(|_| stage_histogram())));
-        histograms[stage as usize].saturating_record(ns);
+        let stages = by_command[command].get_or_insert_with(Box::default);
+        stages[stage as usize].add(ns, 1);
     }
 
     /// Returns the number of durations by stage and class since the start.
@@ -110,11 +116,11 @@ impl Stages {
     }
 
     /// Adds the histograms of one command to `sums`; returns false if it has none.
-    pub fn add_to(&self, command: usize, sums: &mut [Histogram<u32>; Stage::ALL.len()]) -> bool {
+    pub fn add_to(&self, command: usize, sums: &mut [Histogram<u64>; Stage::ALL.len()]) -> bool {
         let by_command = self.lock();
-        let Some(histograms) = &by_command[command] else { return false };
-        for (sum, histogram) in sums.iter_mut().zip(histograms.iter()) {
-            sum.add(histogram).expect("all histograms have the same bounds");
+        let Some(stages) = &by_command[command] else { return false };
+        for (sum, durations) in sums.iter_mut().zip(stages.iter()) {
+            durations.add_to(sum);
         }
         true
     }
@@ -124,7 +130,7 @@ impl Stages {
         self.lock().iter_mut().for_each(|histograms| *histograms = None);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<Histograms>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<ByStage>>>> {
         // If a thread panicked in the middle of a change, the histogram only has a wrong number.
         self.by_command.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -51,11 +51,11 @@ fn profile(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
 struct Row<'a> {
     entry: &'a Entry,
     shard: Option<usize>,
-    stages: Box<[Histogram<u32>; Stage::ALL.len()]>,
+    stages: Box<[Histogram<u64>; Stage::ALL.len()]>,
 }
 
 /// Returns the total time in a stage, in nanoseconds.
-fn total_ns(histogram: &Histogram<u32>) -> f64 {
+fn total_ns(histogram: &Histogram<u64>) -> f64 {
     histogram.mean() * histogram.len() as f64
 }
 
