@@ -16,7 +16,7 @@ use crate::base::clock::ManualClock;
 use crate::base::rng::Rng;
 use crate::config::{Config, ConfigCell};
 use crate::control::ProcessMemory;
-use crate::exec::{CommandTable, ProcessParts, Records};
+use crate::exec::{BaseForm, CommandTable, ProcessParts, Records};
 use crate::feed::{Journal, Timestamp, Unit};
 use crate::mesh::Rules;
 use crate::observe::{Boards, Level, Log};
@@ -231,7 +231,12 @@ impl<'w> Run<'w> {
         };
         let is_written = self.world.rng.below(5) > 0 && write().is_ok();
         let number = self.state.shared.process.aof.facts().rewrites.begun;
-        self.state.obey(AofOrder::EndRewrite { number, is_written });
+        let form = match self.world.rng.below(2) {
+            0 => BaseForm::Snapshot,
+            _ => BaseForm::Commands,
+        };
+        let written = is_written.then_some(form);
+        self.state.obey(AofOrder::EndRewrite { number, written });
     }
 
     /// Records what is acknowledged now.

@@ -12,7 +12,7 @@ use super::incr::IncrFile;
 use super::manifest::FileEntry;
 use super::writer::{Rewriting, State};
 use crate::base::system::error_text;
-use crate::exec::AofMode;
+use crate::exec::{AofMode, BaseForm};
 use std::path::PathBuf;
 
 impl State {
@@ -23,8 +23,8 @@ impl State {
             self.shared.process.log.warning(&line);
             self.rewriting.has_failed = true;
         }
-        if std::mem::take(&mut self.rewriting.is_written) {
-            self.end_rewrite(true, false);
+        if let Some(form) = self.rewriting.written.take() {
+            self.end_rewrite(Some(form), false);
         }
     }
 
@@ -54,12 +54,11 @@ impl State {
         Ok(())
     }
 
-    /// Ends the rewrite: the base was written, or was not. One that is given up counts as no
-    /// failure.
-    pub(super) fn end_rewrite(&mut self, is_written: bool, is_given_up: bool) {
-        let needs_cut = self.mode != AofMode::Off && is_written;
-        if needs_cut && !self.rewriting.has_begun {
-            self.rewriting.is_written = true;
+    /// Ends the rewrite: the base was written in a form, or was not. One that is given up counts as
+    /// no failure.
+    pub(super) fn end_rewrite(&mut self, written: Option<BaseForm>, is_given_up: bool) {
+        if self.mode != AofMode::Off && written.is_some() && !self.rewriting.has_begun {
+            self.rewriting.written = written;
             return;
         }
         // If it has failed before its mark, nothing begins there. The next rewrite has its own.
@@ -68,9 +67,9 @@ impl State {
         let has_failed = self.rewriting.has_failed;
         self.rewriting = Rewriting { given_up: self.rewriting.given_up, ..Rewriting::default() };
         let mut is_done = false;
-        if is_written && !has_failed {
+        if let Some(form) = written.filter(|_| !has_failed) {
             log.notice("Background AOF rewrite terminated with success");
-            match self.take_base() {
+            match self.take_base(form) {
                 Ok(()) => is_done = true,
                 Err(line) => self.shared.process.log.warning(&line),
             }
@@ -111,13 +110,13 @@ impl State {
     }
 
     /// Makes the written base part of the append-only file.
-    fn take_base(&mut self) -> Result<(), String> {
+    fn take_base(&mut self, form: BaseForm) -> Result<(), String> {
         let process = &self.shared.process;
         let folder = &self.files.folder;
         folder.create()?;
         let (temp, mut next) = (self.temp_base(), self.files.manifest.clone());
         let temp_name = temp.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let base = next.add_base(folder.prefix(), true).clone();
+        let base = next.add_base(folder.prefix(), form == BaseForm::Snapshot).clone();
         let path = folder.path_of(&base.name);
         folder.storage.rename(&temp, &path).map_err(|error| {
             let (path, why) = (path.display(), error_text(&error));

@@ -17,7 +17,7 @@ use super::start;
 use super::sync::{Syncer, Upto};
 use crate::base::system::error_text;
 use crate::config::{AppendFsync, Config};
-use crate::exec::{AofMode, AofOrder, Process, Shutdown};
+use crate::exec::{AofMode, AofOrder, BaseForm, Process, Shutdown};
 use crate::feed::{Feed, Pulled};
 use crate::mesh::Mesh;
 use std::io;
@@ -120,8 +120,8 @@ pub(super) struct Rewriting {
     pub(super) has_begun: bool,
     /// Whether that file could not be opened.
     pub(super) has_failed: bool,
-    /// Whether the base is complete, although the cut is not reached yet.
-    pub(super) is_written: bool,
+    /// The form of the base, if it is complete although the cut is not reached yet.
+    pub(super) written: Option<BaseForm>,
     /// Rewrites up to this number began before the file did, and are given up.
     pub(super) given_up: u64,
 }
@@ -284,9 +284,9 @@ impl State {
                 self.publish_synced();
                 self.settle();
             }
-            AofOrder::EndRewrite { number, is_written } => {
+            AofOrder::EndRewrite { number, written } => {
                 let is_given_up = number <= self.rewriting.given_up;
-                self.end_rewrite(is_written && !is_given_up, is_given_up);
+                self.end_rewrite(written.filter(|_| !is_given_up), is_given_up);
             }
             AofOrder::Load { offset, home } => self.load(offset, home),
         }

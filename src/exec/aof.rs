@@ -131,9 +131,18 @@ pub enum AofOrder {
     EndRewrite {
         /// Number of the rewrite: how many have begun, it included.
         number: u64,
-        /// Whether the base is complete.
-        is_written: bool,
+        /// The form of the complete base; none if it is not complete.
+        written: Option<BaseForm>,
     },
+}
+
+/// The form of the base of an append-only file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseForm {
+    /// A snapshot in the RDB format.
+    Snapshot,
+    /// Commands that create the keys.
+    Commands,
 }
 
 /// The append-only file as the shards see it.

@@ -1,6 +1,7 @@
 //! Where a cut of all partitions goes: what the partitions are told, and what they push.
 
 use crate::rdb::Unpacked;
+use crate::value::Object;
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -40,6 +41,22 @@ pub trait LaterValue: Debug + Send {
     /// Encodes the key and lets go of its value. Calls `write` with the bytes, in pieces. Returns
     /// the oldest version of the format that supports them. O(elements).
     fn encode(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) -> u32;
+
+    /// Returns the key with its value, instead of encoding it.
+    fn take(&mut self) -> LaterKey;
+}
+
+/// A key with a value that is shared with its slice.
+#[derive(Debug)]
+pub struct LaterKey {
+    /// Number of the database.
+    pub db: usize,
+    /// Name of the key.
+    pub key: Box<[u8]>,
+    /// When the key expires, in Unix milliseconds.
+    pub expiry: Option<u64>,
+    /// The value.
+    pub value: Arc<Object>,
 }
 
 /// What precedes the keys of a file, encoded.

@@ -42,7 +42,7 @@ mod walk;
 mod weight;
 mod workspace;
 
-pub use aof::{AofFacts, AofMode, AofOrder, AofState, RewriteFacts};
+pub use aof::{AofFacts, AofMode, AofOrder, AofState, BaseForm, RewriteFacts};
 pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use client_homes::{ClientHome, ClientHomes};
@@ -54,7 +54,7 @@ pub use context::{
     BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
     expire_word, removal_word,
 };
-pub use cut::{CutOrder, CutPiece, CutSink, FileHead, LaterValue};
+pub use cut::{CutOrder, CutPiece, CutSink, FileHead, LaterKey, LaterValue};
 pub use debug::{DebugAsk, DebugMerge};
 pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};

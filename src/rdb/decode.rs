@@ -213,6 +213,21 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Reads a key that holds a string whose bytes are elsewhere. Returns the key, its expiry in
+    /// Unix milliseconds, and the length of the string.
+    pub fn string_ahead(&mut self) -> Result<(Text<'a>, Option<u64>, u64), Fault> {
+        let mut kind = self.byte()?;
+        let mut expiry = None;
+        if kind == opcode::EXPIRETIME_MS {
+            expiry = Some(u64::from_le_bytes(self.array()?));
+            kind = self.byte()?;
+        }
+        match Form::of(kind, self.dialect) {
+            Some(Form::String) => Ok((self.text()?, expiry, self.length()?)),
+            _ => Err(Fault::Kind(kind)),
+        }
+    }
+
     /// Returns the bytes of a value; checks only its lengths.
     fn raw(&mut self, form: Form) -> Result<&'a [u8], Fault> {
         let before = self.rest;

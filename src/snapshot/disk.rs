@@ -10,14 +10,19 @@
 //!
 //! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
 
+use super::commands::CommandWriter;
 use super::image::{FileBody, UnnamedFile};
 use super::limits::{CHANGED_BYTES_MIN, CHANGED_SHARE, QUEUE_BYTES_MAX, SYNC_BYTES};
 use super::share::{LENT_CHANGING_MAX, LENT_MAX};
 use crate::base::system::{await_writeback, begin_writeback, error_text};
 use crate::base::thread::{keep_to, lower_priority, parse_cores, process_cores};
 use crate::base::{alloc, crash};
-use crate::exec::{CutPiece, CutSink, FileHead, SnapshotProgress};
-use crate::rdb::{Checksum, END, Encoder, Lzf, MAGIC_BYTES, Unpacked, VERSION, pack_recorded};
+use crate::exec::{CutPiece, CutSink, FileHead, LaterValue, SnapshotProgress};
+use crate::rdb::{
+    Checksum, END, Encoder, Fault, Limits, Lzf, MAGIC_BYTES, Unpacked, VERSION, fault_text,
+    pack_recorded,
+};
+use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{self, File};
@@ -55,9 +60,20 @@ pub struct FileOrder {
     pub syncs_often: bool,
     /// Whether the file is the base of an append-only file.
     pub is_aof_base: bool,
+    /// How the file has commands; none for a file in the RDB format.
+    pub commands: Option<CommandRules>,
     /// Microseconds to sleep for each key, for tests of slow disks. A negative number is the number
     /// of keys per microsecond of sleep.
     pub key_delay_us: i64,
+}
+
+/// The rules for a file of commands.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandRules {
+    /// The limits of values while they are turned into commands.
+    pub limits: Limits,
+    /// The Unix seconds that the first line tells; none: no such line.
+    pub written_s: Option<u64>,
 }
 
 /// How a file has ended.
@@ -238,6 +254,10 @@ impl FileWriter {
         };
         let file = opened.map_err(|error| {
             let (place, why) = (place(dir), error_text(&error));
+            if self.order.is_aof_base {
+                let what = "Opening the temp file for AOF rewrite in rewriteAppendOnlyFile()";
+                return format!("{what}: {why}");
+            }
             format!(
                 "Failed opening the temp RDB file {draft} (in server root dir {place}) for \
                  saving: {why}"
@@ -252,6 +272,9 @@ impl FileWriter {
         });
         let is_whole = filled.map_err(|error| {
             let (step, why) = (draft_file.step, error_text(&error));
+            if self.order.is_aof_base {
+                return format!("Write error writing append only file on disk: {why}");
+            }
             format!("Write error while saving DB to the disk({step}): {why}")
         })?;
         if !is_whole || self.is_abandoned() {
@@ -265,6 +288,10 @@ impl FileWriter {
         }
         fs::rename(self.draft(), dir.join(name)).map_err(|error| {
             let (place, why) = (place(dir), error_text(&error));
+            if self.order.is_aof_base {
+                let what = "Error moving temp append only file on the final destination";
+                return format!("{what}: {why}");
+            }
             format!(
                 "Error moving temp DB file {draft} on the final destination {name} (in server \
                  root dir {place}): {why}"
@@ -296,11 +323,10 @@ impl FileWriter {
                 thread::park_timeout(NAP);
                 continue;
             };
-            if file.len == 0 {
+            if !file.has_begun {
                 file.begin()?;
                 if !self.order.is_nameless {
-                    file.write(&head.facts)?;
-                    file.write(&head.functions)?;
+                    file.write_head(head)?;
                 }
             }
             match self.take() {
@@ -336,21 +362,13 @@ impl FileWriter {
         let keys = match piece {
             CutPiece::Keys { parts: [keys, behind], unpacked, keys: count } => {
                 self.sleep_for(count);
-                file.write_packed(&keys, &unpacked)?;
-                file.write(&behind)?;
+                file.write_keys([keys, behind], &unpacked)?;
                 u64::from(count)
             }
             CutPiece::Value(mut value) => {
                 self.sleep_for(1);
-                let mut result = Ok(());
-                let version = value.encode(&mut |bytes| {
-                    if result.is_ok() {
-                        result = file.write(bytes);
-                    }
-                    bytes.clear();
-                });
+                let version = file.write_value(&mut *value)?;
                 self.version.fetch_max(version, Ordering::Relaxed);
-                result?;
                 1
             }
         };
@@ -437,6 +455,11 @@ impl CutSink for FileWriter {
 /// A file while it is written.
 struct Draft {
     file: File,
+    has_begun: bool,
+    /// Turns keys into commands; none for a file in the RDB format.
+    commands: Option<CommandWriter>,
+    /// The Unix seconds in the first line of a file of commands.
+    written_s: Option<u64>,
     /// Bytes so far, the magic included.
     len: u64,
     sum: Option<Checksum>,
@@ -451,17 +474,79 @@ struct Draft {
 
 impl Draft {
     fn new(file: File, order: &FileOrder) -> Draft {
-        let sum = order.has_checksum.then(Checksum::new);
-        let unsynced = order.syncs_often.then_some(0);
-        let (lzf, packed) = (Lzf::default(), Vec::new());
-        Draft { file, len: 0, sum, lzf, packed, unsynced, step: "rdbSaveRio" }
+        let has_sum = order.has_checksum && order.commands.is_none();
+        Draft {
+            file,
+            has_begun: false,
+            commands: order.commands.map(|rules| CommandWriter::new(rules.limits)),
+            written_s: order.commands.and_then(|rules| rules.written_s),
+            len: 0,
+            sum: has_sum.then(Checksum::new),
+            lzf: Lzf::default(),
+            packed: Vec::new(),
+            unsynced: order.syncs_often.then_some(0),
+            step: "rdbSaveRio",
+        }
     }
 
-    /// Leaves room for the magic.
+    /// Leaves room for the magic. A file of commands has none.
     fn begin(&mut self) -> io::Result<()> {
-        self.file.write_all(&[0; MAGIC_BYTES])?;
-        self.len = MAGIC_BYTES as u64;
+        self.has_begun = true;
+        if self.commands.is_none() {
+            self.file.write_all(&[0; MAGIC_BYTES])?;
+            self.len = MAGIC_BYTES as u64;
+        }
         Ok(())
+    }
+
+    /// Writes what precedes the keys.
+    fn write_head(&mut self, head: &FileHead) -> io::Result<()> {
+        let Some(mut commands) = self.commands.take() else {
+            self.write(&head.facts)?;
+            return self.write(&head.functions);
+        };
+        if let Some(written_s) = self.written_s {
+            self.write(format!("#TS:{written_s}\r\n").as_bytes())?;
+        }
+        let written = self.spilling(|spill| commands.libraries(&head.functions, spill));
+        self.commands = Some(commands);
+        decoded(written?)
+    }
+
+    /// Writes keys: encoded ones, and what follows them.
+    fn write_keys(&mut self, parts: [Bytes; 2], unpacked: &[Unpacked]) -> io::Result<()> {
+        let Some(mut commands) = self.commands.take() else {
+            self.write_packed(&parts[0], unpacked)?;
+            return self.write(&parts[1]);
+        };
+        let written = self.spilling(|spill| commands.keys(&parts, spill));
+        self.commands = Some(commands);
+        decoded(written?)
+    }
+
+    /// Writes a key that is encoded now. Returns the oldest version that supports it.
+    fn write_value(&mut self, value: &mut dyn LaterValue) -> io::Result<u32> {
+        let Some(mut commands) = self.commands.take() else {
+            return self.spilling(|spill| value.encode(spill));
+        };
+        let written = self.spilling(|spill| commands.shared(&value.take(), spill));
+        self.commands = Some(commands);
+        written.map(|()| VERSION)
+    }
+
+    /// Calls `fill` with a function that writes text and empties its buffer.
+    fn spilling<R>(
+        &mut self,
+        fill: impl FnOnce(&mut dyn FnMut(&mut Vec<u8>)) -> R,
+    ) -> io::Result<R> {
+        let mut result = Ok(());
+        let filled = fill(&mut |bytes| {
+            if result.is_ok() {
+                result = self.write(bytes);
+            }
+            bytes.clear();
+        });
+        result.map(|()| filled)
     }
 
     /// Writes bytes with the strings at the recorded places compressed.
@@ -503,6 +588,9 @@ impl Draft {
 
     /// Writes the end and the magic of the file, and syncs it.
     fn end(&mut self, version: u32) -> io::Result<()> {
+        if self.commands.is_some() {
+            return self.file.sync_all();
+        }
         self.write(&[END])?;
         let mut magic = Vec::new();
         Encoder::new(&mut magic, false).magic(version);
@@ -520,12 +608,16 @@ impl Draft {
     }
 }
 
+/// Turns a fault of keys that this process has encoded into a failure of the file.
+fn decoded(result: Result<(), Fault>) -> io::Result<()> {
+    result.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault_text(fault)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::read;
     use super::*;
     use crate::rdb::VERSION_80;
-    use bytes::Bytes;
 
     /// A folder that is removed in the end.
     struct Folder(PathBuf);
@@ -554,6 +646,7 @@ mod tests {
                 cores: String::new(),
                 syncs_often: true,
                 is_aof_base: false,
+                commands: None,
                 key_delay_us: 0,
             }
         }

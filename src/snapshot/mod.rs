@@ -2,13 +2,14 @@
 //!
 //! Must not know: sockets, other shards. Slices are passed in one by one.
 
+mod commands;
 mod disk;
 mod image;
 mod limits;
 mod load;
 mod share;
 
-pub use disk::{FileOrder, FileWriter, Written};
+pub use disk::{CommandRules, FileOrder, FileWriter, Written};
 #[cfg(test)]
 pub(crate) use image::tests as testing;
 pub use image::{Bell, FileBody, NextPiece, Snapshot, SnapshotReader};

@@ -13,7 +13,7 @@
 //! A cut may have a sink instead, which takes the pieces at once. Each then begins with the number
 //! of its database. The sink also takes the lent values: they are encoded when they are written.
 
-use crate::exec::{CutPiece, CutSink, LaterValue};
+use crate::exec::{CutPiece, CutSink, LaterKey, LaterValue};
 use crate::keyspace::{Consumer, Slice, View};
 use crate::rdb::{Encoder, Packer, VERSION};
 use crate::value::Object;
@@ -142,6 +142,11 @@ impl LaterValue for Lent {
         let version = encoder.version();
         write(&mut self.encoded);
         version
+    }
+
+    fn take(&mut self) -> LaterKey {
+        let value = self.value.take().expect("a value is taken once");
+        LaterKey { db: self.db, key: self.key.clone(), expiry: self.expiry, value }
     }
 }
 

@@ -8,6 +8,7 @@ mod background;
 mod certificates;
 mod cli;
 mod cluster;
+mod command_base;
 mod crash;
 mod durable;
 mod files;

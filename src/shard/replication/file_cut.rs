@@ -48,6 +48,7 @@ impl Shard {
             cores: config.bgsave_cpulist.clone(),
             syncs_often: config.rdb_save_incremental_fsync,
             is_aof_base: false,
+            commands: None,
             key_delay_us: config.rdb_key_save_delay,
         }
     }
@@ -193,7 +194,7 @@ impl Shard {
         let job = self.replication.files.front().expect("a cut for a file has a job");
         let FilePhase::Cutting(writer) = &job.phase else { unreachable!("the cut begins") };
         let sink: Arc<dyn CutSink> = Arc::clone(writer) as Arc<dyn CutSink>;
-        if matches!(job.goal, FileGoal::Rewrite) && job.has_mark {
+        if matches!(job.goal, FileGoal::Rewrite(_)) && job.has_mark {
             self.replication.feed.await_cut(mark);
         }
         let mark = job.has_mark.then_some(mark);
@@ -249,7 +250,7 @@ impl Shard {
         match job.goal {
             FileGoal::Links => self.hold_links(offset),
             FileGoal::Background
-            | FileGoal::Rewrite
+            | FileGoal::Rewrite(_)
             | FileGoal::Flushed
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }

@@ -13,7 +13,9 @@ mod save;
 mod snapshot;
 mod wait;
 
-use crate::exec::{AckWish, Acks, LoadStep, Reload, Shutdown, SnapshotKind, SnapshotProgress};
+use crate::exec::{
+    AckWish, Acks, BaseForm, LoadStep, Reload, Shutdown, SnapshotKind, SnapshotProgress,
+};
 use crate::feed::Feed;
 use crate::io::ConnId;
 use crate::mesh::{BarrierId, Envelope, ReplyAddress};
@@ -121,8 +123,8 @@ pub(in crate::shard) enum FileGoal {
     Background,
     /// A save because all keys were removed.
     Flushed,
-    /// The base of the append-only file.
-    Rewrite,
+    /// The base of the append-only file, in this form.
+    Rewrite(BaseForm),
     /// Replies to the client of SAVE.
     Save(ReplyAddress),
     /// Stops the process for this reason; if `is_forced`, even if the file cannot be written.
@@ -142,7 +144,7 @@ impl FileGoal {
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => SnapshotKind::Save,
-            FileGoal::Rewrite => SnapshotKind::AofBase,
+            FileGoal::Rewrite(_) => SnapshotKind::AofBase,
             FileGoal::Links => SnapshotKind::Replicas,
         }
     }

@@ -7,10 +7,11 @@
 //! ```
 
 use super::{FileGoal, FileJob};
-use crate::exec::{AofMode, AofOrder};
+use crate::exec::{AofMode, AofOrder, BaseForm};
+use crate::rdb::Limits;
 use crate::resp::{Error, Output, Protocol, Reply};
 use crate::shard::state::Shard;
-use crate::snapshot::{FileOrder, Written};
+use crate::snapshot::{CommandRules, FileOrder, Written};
 
 impl Shard {
     /// BGREWRITEAOF: begins a rewrite or plans one, and writes the reply. In EXEC a rewrite is only
@@ -43,26 +44,34 @@ impl Shard {
         process.aof.begin_rewrite(self.env.now.unix_ms() / 1_000);
         let pid = std::process::id();
         process.log.notice(&format!("Background append only file rewriting started by pid {pid}"));
+        let form = match config.aof_use_rdb_preamble {
+            true => BaseForm::Snapshot,
+            false => BaseForm::Commands,
+        };
+        let written_s = config.aof_timestamp_enabled.then_some(self.env.now.unix_ms() / 1_000);
+        let rules = CommandRules { limits: Limits::of(config), written_s };
         let order = FileOrder {
             draft: format!("temp-rewriteaof-{pid}.aof"),
             name: format!("temp-rewriteaof-bg-{pid}.aof"),
             syncs_often: config.aof_rewrite_incremental_fsync,
             is_aof_base: true,
+            commands: (form == BaseForm::Commands).then_some(rules),
             cores: self.env.config.aof_rewrite_cpulist.clone(),
             ..self.data_file()
         };
         let has_mark = process.aof.facts().mode != AofMode::Off;
-        self.want_file(FileJob { has_mark, ..FileJob::new(FileGoal::Rewrite, order) });
+        let goal = FileGoal::Rewrite(form);
+        self.want_file(FileJob { has_mark, ..FileJob::new(goal, order) });
     }
 
     /// Passes the end of a base to the thread of the append-only file.
-    pub(super) fn end_rewrite(&mut self, written: &Written) {
+    pub(super) fn end_rewrite(&mut self, written: &Written, form: BaseForm) {
         if let Written::Failed(why) = written {
             self.env.process.log.warning(why);
         }
-        let is_written = *written == Written::Complete;
+        let written = (*written == Written::Complete).then_some(form);
         let number = self.env.process.aof.facts().rewrites.begun;
-        self.env.process.aof.order(AofOrder::EndRewrite { number, is_written });
+        self.env.process.aof.order(AofOrder::EndRewrite { number, written });
         self.replication.feed.disk().wake();
     }
 

@@ -258,8 +258,8 @@ impl Shard {
 
     /// Takes the end of a file that this shard had written.
     pub(super) fn end_file(&mut self, goal: FileGoal, end: FileEnd, it: &SnapshotProgress) {
-        if matches!(goal, FileGoal::Rewrite) {
-            return self.end_rewrite(&end.written);
+        if let FileGoal::Rewrite(form) = goal {
+            return self.end_rewrite(&end.written, form);
         }
         let is_saved = end.written == Written::Complete;
         self.note_saved(&goal, &end, it);
@@ -275,7 +275,7 @@ impl Shard {
                 Written::Failed(_) => log.warning("Background saving error"),
                 Written::Abandoned => log.warning("Background saving cancelled"),
             },
-            FileGoal::Flushed | FileGoal::Rewrite | FileGoal::Links => {}
+            FileGoal::Flushed | FileGoal::Rewrite(_) | FileGoal::Links => {}
             FileGoal::Save(waiter) => {
                 self.answer_saver(waiter, if is_saved { Ok(()) } else { Err("ERR") });
             }
