@@ -55,6 +55,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     .shards_settle(),
     Setting::new("timeout", Kind::Int(0, i32::MAX as i128), "0", field!(timeout)),
     Setting::new(
+        "authentication-timeout",
+        Kind::Int(0, i32::MAX as i128),
+        "60",
+        field!(authentication_timeout),
+    ),
+    Setting::new(
         "proto-max-bulk-len",
         Kind::Memory(BULK_BYTES_MIN, LONG_MAX),
         "512mb",

@@ -152,6 +152,8 @@ config! {
     pub maxclients: u32,
     /// Seconds after which an idle client is disconnected; 0: never.
     pub timeout: u32,
+    /// Seconds after which a client that never authenticated is disconnected; 0: never.
+    pub authentication_timeout: u32,
     /// Largest length of an argument in bytes.
     pub proto_max_bulk_len: u64,
     /// Largest number of input bytes that a client may have queued.

@@ -80,6 +80,7 @@ fn defaults_and_names_match_the_reference() {
         "http-port",
         "http-bind",
         "cluster-shard-ports",
+        "authentication-timeout",
     ];
     let mut expected: Vec<&str> = own.to_vec();
     for line in REFERENCE.lines() {

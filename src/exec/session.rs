@@ -92,8 +92,11 @@ pub struct Session {
     pub is_tls: bool,
     /// Monotonic milliseconds of the connection's start.
     pub connected_ms: u64,
-    /// Monotonic milliseconds of the last command.
+    /// Monotonic milliseconds of the last command, or of the last bytes in either direction as
+    /// [`Session::note_traffic`] has seen them.
     pub active_ms: u64,
+    /// Bytes in both directions when the last look at them was.
+    seen_bytes: u64,
     /// Index of the last command, for CLIENT LIST.
     pub last_command: Option<u16>,
     /// Transaction between MULTI and EXEC; none outside of one.
@@ -161,6 +164,7 @@ impl Session {
             is_tls: false,
             connected_ms: now_ms,
             active_ms: now_ms,
+            seen_bytes: 0,
             last_command: None,
             multi: None,
             is_asking: false,
@@ -348,6 +352,15 @@ impl Session {
     /// Returns whether the session has the flag.
     pub fn has_flag(&self, flag: u8) -> bool {
         self.flags().as_bytes().contains(&flag)
+    }
+
+    /// Makes the client active if bytes have moved since the last call. A client is not idle while
+    /// it sends a large command or reads a large reply.
+    pub fn note_traffic(&mut self, now_ms: u64) {
+        let bytes = self.received_bytes + self.sent_bytes;
+        if std::mem::replace(&mut self.seen_bytes, bytes) != bytes {
+            self.active_ms = now_ms;
+        }
     }
 
     /// Records commands that were taken from the input. `now_ms` is monotonic.

@@ -4,6 +4,7 @@ use super::server::{Server, Setup, wait_for};
 use super::wire::{Wire, info_field, request};
 use super::{crowd, on_each_setup};
 use annulet::base::clock::Clock;
+use std::time::Duration;
 
 #[test]
 fn a_password_is_required() {
@@ -62,6 +63,44 @@ fn idle_clients_are_disconnected_after_the_timeout() {
             assert_eq!(wire.rest(), "");
         }
         assert_eq!(busy.ask(&["PING"]), "+PONG");
+    });
+}
+
+#[test]
+fn clients_that_send_or_read_are_not_idle() {
+    on_each_setup(&["--timeout", "1"], |server| {
+        let mut slow = Wire::connect(server.port);
+        slow.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$10\r\n");
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(350));
+            slow.write(b"x");
+        }
+        slow.write(b"\r\n");
+        assert_eq!(slow.reply(), "+OK");
+    });
+}
+
+#[test]
+fn clients_that_never_authenticate_are_disconnected() {
+    let options = ["--requirepass", "secret", "--authentication-timeout", "1"];
+    on_each_setup(&options, |server| {
+        let mut honest = Wire::connect(server.port);
+        assert_eq!(honest.ask(&["AUTH", "secret"]), "+OK");
+        let mut left = Wire::connect(server.port);
+        assert_eq!(left.ask(&["AUTH", "secret"]), "+OK");
+        assert_eq!(left.ask(&["RESET"]), "+RESET");
+        let (mut silent, mut asking) = (Wire::connect(server.port), Wire::connect(server.port));
+        assert!(wait_for(|| {
+            let sent = std::io::Write::write_all(asking.stream.get_mut(), b"PING\r\n");
+            sent.is_err() || asking.line().is_empty()
+        }));
+        assert_eq!(silent.rest(), "");
+        assert_eq!(honest.ask(&["PING"]), "+PONG");
+        assert!(left.ask(&["PING"]).starts_with("-NOAUTH"), "it was authenticated once");
+        assert_eq!(honest.ask(&["CONFIG", "SET", "authentication-timeout", "0"]), "+OK");
+        let mut stranger = Wire::connect(server.port);
+        std::thread::sleep(Duration::from_millis(2_500));
+        assert!(stranger.ask(&["PING"]).starts_with("-NOAUTH"));
     });
 }
 

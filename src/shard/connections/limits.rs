@@ -27,10 +27,16 @@ impl Shard {
                 continue;
             }
             self.clients.peaks.see(connection);
+            connection.session.note_traffic(now_ms);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
             let open_ms = now_ms.saturating_sub(connection.session.connected_ms);
             if open_ms > HANDSHAKE_MS_MAX && connection.stream.awaits_peer() {
                 self.fail_handshake(conn, "its TLS handshake took too long");
+                continue;
+            }
+            let stranger_ms = u64::from(self.env.config.authentication_timeout) * 1_000;
+            if stranger_ms > 0 && open_ms > stranger_ms && connection.session.is_stranger() {
+                self.close_for(conn, "not authenticated within authentication-timeout");
                 continue;
             }
             let timeout_ms = u64::from(self.env.config.timeout) * 1_000;
