@@ -6,6 +6,9 @@ use crate::pubsub::Sort;
 use crate::resp::Protocol;
 use std::io::Write;
 
+/// The most bytes of unsent output that `obl` shows; `omem` shows the others.
+const FIRST_BYTES_MAX: usize = 16 << 10;
+
 /// Appends the connection's line without a line end. `now_ms` is monotonic.
 pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out: &mut Vec<u8>) {
     let session = &connection.session;
@@ -14,6 +17,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let asking_bytes = argv_bytes(connection, last);
     let args_bytes = connection.input.args_bytes();
     let pending = connection.outbox.pending_bytes() + connection.stream.unsent_bytes();
+    // The reference shows the first bytes of the output, which are in a buffer of a fixed size, and
+    // all others.
+    let first_bytes = connection.outbox.output.len().min(FIRST_BYTES_MAX);
     // A client with watched keys has an empty transaction state, which counts as 0 commands.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
     let multi = session.multi.map_or(idle, |multi| multi.commands as i64);
@@ -46,9 +52,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         argv = args_bytes + asking_bytes,
         queued = connection.queue.as_ref().map_or(0, |queue| queue.args_bytes()),
         rbs = connection.outbox.output.memory_bytes(),
-        obl = connection.outbox.output.len(),
+        obl = first_bytes,
         oll = connection.outbox.chunks(),
-        omem = pending - connection.outbox.output.len(),
+        omem = pending - first_bytes,
         total = connection.memory_bytes(),
         events =
             if connection.outbox.is_sending() || !connection.stream.is_idle() { "rw" } else { "r" },

@@ -44,6 +44,8 @@ pub struct Graveyard {
     objects: VecDeque<Object>,
     /// Values that have been freed since the last call of [`Graveyard::take_freed`].
     freed: u64,
+    /// Whether something was queued since [`Graveyard::free`] or a round began.
+    has_news: bool,
 }
 
 /// A long string, whose bytes from `left` on have been given back to the system.
@@ -74,6 +76,7 @@ impl Graveyard {
 
     /// Queues the tables of a database, which come in groups.
     pub fn bury_tables(&mut self, groups: impl Iterator<Item = Vec<Table>>) {
+        self.has_news = true;
         self.roots.extend(groups);
     }
 
@@ -91,7 +94,10 @@ impl Graveyard {
         match apart {
             Apart::Large(bytes) => self.bury_large(*bytes),
             Apart::Object(object) if object.pieces() < PIECES_MIN => drop(object),
-            Apart::Object(object) => self.objects.push_back(object),
+            Apart::Object(object) => {
+                self.has_news = true;
+                self.objects.push_back(object);
+            }
             Apart::Lent(object) => {
                 // If somebody still reads it, the last reader frees it.
                 if let Some(object) = Arc::into_inner(object) {
@@ -108,6 +114,7 @@ impl Graveyard {
         if bytes.len() < LARGE_BYTES_MIN {
             return;
         }
+        self.has_news = true;
         self.large_bytes += bytes.len();
         self.large.push_back(Grave { left: bytes.len(), bytes, round: self.round });
         if self.large_bytes > WAITING_BYTES_MAX {
@@ -118,6 +125,27 @@ impl Graveyard {
     /// Begins a round of housekeeping.
     pub fn begin_round(&mut self) {
         self.round += 1;
+        self.has_news = false;
+    }
+
+    /// Returns whether something was queued that no round and no [`Graveyard::free`] has seen.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// Frees until nothing can be freed or `is_over` returns true, which is called before each
+    /// step. Returns whether something is left to free; it then counts as news.
+    pub fn free(&mut self, heap: &mut Heap, is_over: &mut dyn FnMut() -> bool) -> bool {
+        self.has_news = loop {
+            if is_over() {
+                break !self.is_empty();
+            }
+            if !self.step(heap) {
+                break false;
+            }
+        };
+        self.has_news
     }
 
     /// Frees a little, at most about 100 us of work. Returns false if nothing could be freed.

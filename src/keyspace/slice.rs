@@ -699,6 +699,19 @@ impl Slice {
         self.graveyard.len()
     }
 
+    /// Returns whether values or tables were removed that wait to be freed, and that no earlier
+    /// call of [`Slice::housekeep`] or [`Slice::free_removed`] has seen.
+    #[inline]
+    pub fn has_removed(&self) -> bool {
+        self.graveyard.has_news()
+    }
+
+    /// Frees removed values and tables until none is left or `is_over` returns true, which is
+    /// called before each step. Returns whether some are left.
+    pub fn free_removed(&mut self, is_over: &mut dyn FnMut() -> bool) -> bool {
+        self.graveyard.free(&mut self.tools.heap, is_over)
+    }
+
     /// Returns the average time to live of some keys of a database, in milliseconds. Each call
     /// samples other keys. Returns `None` if the sample has no key with an expiry.
     pub fn sample_ttl_ms(&mut self, db: usize) -> Option<u64> {

@@ -466,6 +466,33 @@ fn large_values_are_shared_and_freed_in_steps() {
 }
 
 #[test]
+fn what_was_removed_is_news_until_it_is_freed() {
+    let mut slice = slice_of(0..16384);
+    set(&mut slice, b"short", b"value", Expiry::Clear);
+    let key = slice.key(b"short");
+    assert!(slice.remove(0, &key) && !slice.has_removed(), "it was freed at once");
+    for _ in 0..2 {
+        set(&mut slice, b"long", &vec![7; 5 << 20], Expiry::Clear);
+        slice.flush(None);
+        assert!(slice.has_removed());
+        assert!(slice.free_removed(&mut || true) && slice.has_removed(), "it had no time");
+        assert!(!slice.free_removed(&mut || false) && !slice.has_removed());
+        assert_eq!(slice.unfreed_values(), 0);
+    }
+    slice.flush(None);
+    set(&mut slice, b"long", &vec![7; 5 << 20], Expiry::Clear);
+    let key = slice.key(b"long");
+    let Some(Str::Large(shared)) = slice.peek(0, &key).unwrap().string() else { panic!("large") };
+    let reply = shared.clone();
+    assert!(slice.remove(0, &key) && slice.has_removed());
+    assert!(!slice.free_removed(&mut || false), "a reply shares the value: a round looks again");
+    assert_eq!((slice.unfreed_values(), slice.has_removed()), (1, false));
+    drop(reply);
+    housekeep(&mut slice);
+    assert_eq!(slice.unfreed_values(), 0);
+}
+
+#[test]
 fn large_values_of_copies_are_freed() {
     let mut slices = [slice_of(0..8192), slice_of(8192..16384)];
     let (key, copied) = (slices[0].key(b"b"), slices[1].key(b"a"));

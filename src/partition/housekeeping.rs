@@ -31,6 +31,23 @@ impl Partition {
         more
     }
 
+    /// Returns whether values or tables were removed that wait to be freed.
+    #[inline]
+    pub fn has_removed(&self) -> bool {
+        self.slice.has_removed() && !self.is_away()
+    }
+
+    /// Frees removed values and tables until the monotonic time `stop_ns`. Returns whether some
+    /// are left.
+    #[cold]
+    pub fn free_removed(&mut self, stop_ns: u64) -> bool {
+        let clock = &self.env.process.clock;
+        let is_left = self.slice.free_removed(&mut || clock.monotonic_ns() >= stop_ns);
+        self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
+        publish_stats(&self.env.board, &mut self.slice);
+        is_left
+    }
+
     /// Samples the remaining time to live of some keys of each database.
     pub fn sample_ttls(&mut self) {
         if self.is_away() {

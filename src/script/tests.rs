@@ -336,6 +336,18 @@ fn scripts_run_while_others_are_suspended() {
 }
 
 #[test]
+fn an_idle_state_collects_what_scripts_have_left() {
+    let mut bench = Bench::new();
+    bench.text("local t = {} for i = 1, 30000 do t[i] = tostring(i) end return #t");
+    let before = bench.vm.eval.used_bytes();
+    assert!(before > 1 << 20, "{before}");
+    (0..100).for_each(|_| bench.vm.tidy());
+    let after = bench.vm.eval.used_bytes();
+    assert!(after < before / 4, "{after} of {before}");
+    assert_eq!(bench.vm.eval.engines[0].rounds_left, 0, "it then rests");
+}
+
+#[test]
 fn a_suspended_script_is_dropped_with_its_vm() {
     let mut bench = Bench::new();
     suspended(&mut bench, LONG);

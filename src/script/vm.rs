@@ -29,6 +29,13 @@ use std::sync::{Arc, Mutex, Weak};
 /// step. The reference has the same number for both.
 const COLLECT_PERIOD: u32 = 50;
 
+/// Size of a step of the collection between scripts, in KiB; about 200 us.
+const IDLE_STEP_KIB: i32 = 256;
+
+/// Rounds of the collection after a run that leave none of its garbage: the round in progress may
+/// have passed some of it before the run ended.
+const ROUNDS_AFTER_RUN: u8 = 2;
+
 /// Scripts that are not cached any more are dropped when a state has this many more than after the
 /// last time.
 const STALE_MAX: usize = 64;
@@ -89,6 +96,8 @@ struct Engine {
     /// Number of scripts after the last removal of stale ones.
     fresh: usize,
     runs: u32,
+    /// Rounds of the collection after which no garbage of past runs is left.
+    rounds_left: u8,
     /// The run that is suspended in this state.
     suspended: Option<RunId>,
     /// Whether no further script may run in this state.
@@ -111,6 +120,7 @@ impl Engine {
             loaded: HashMap::new(),
             fresh: 0,
             runs: 0,
+            rounds_left: 0,
             suspended: None,
             is_last_run: false,
         }
@@ -157,6 +167,13 @@ impl Engine {
             }
             is_used
         });
+    }
+
+    /// Collects a part of the garbage of past runs, for some 100 us.
+    fn collect_some(&mut self) {
+        if self.rounds_left > 0 && self.machine.collect_step(IDLE_STEP_KIB) {
+            self.rounds_left -= 1;
+        }
     }
 
     /// Runs the code of a library and returns what it has registered.
@@ -224,6 +241,7 @@ impl Engine {
             return Ran::Suspended(id);
         }
         self.runs += 1;
+        self.rounds_left = ROUNDS_AFTER_RUN;
         if self.machine.used_bytes() > LUA_BYTES_MAX / 2 {
             // A script may have stopped the collection.
             self.machine.collect();
@@ -280,8 +298,9 @@ impl Pool {
         self.engines.iter_mut().find(|engine| engine.suspended == Some(id))
     }
 
-    /// Drops what is not needed any more: scripts, libraries, and all but the first of the states
-    /// without suspended run. A first state without scripts and libraries is dropped too.
+    /// Continues the collection of garbage, and drops what is not needed any more: scripts,
+    /// libraries, and all but the first of the states without suspended run. A first state without
+    /// scripts and libraries is dropped too.
     fn tidy(&mut self) {
         let mut has_free = false;
         self.engines.retain_mut(|engine| {
@@ -292,6 +311,7 @@ impl Pool {
                 return false;
             }
             engine.drop_stale();
+            engine.collect_some();
             let is_used = !engine.compiled.is_empty() || !engine.loaded.is_empty();
             is_used && !std::mem::replace(&mut has_free, true)
         });

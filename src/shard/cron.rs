@@ -10,6 +10,9 @@ impl Shard {
     /// Runs the periodic work if the next tick has come.
     pub(super) fn tick(&mut self) {
         if self.env.now.monotonic_ns < self.cron.next_ns {
+            if self.partition.has_removed() && !self.cron.is_freeing {
+                self.free_removed();
+            }
             return;
         }
         if self.env.process.is_cron_paused.load(Ordering::Relaxed) {
@@ -32,6 +35,7 @@ impl Shard {
         alloc::flush_local();
         if self.cron.begin_round(self.env.now.monotonic_ns) {
             alloc::collect();
+            self.batch.shrink();
             self.partition.sample_ttls();
             self.partition.tidy_scripts();
         }
@@ -49,12 +53,26 @@ impl Shard {
         }
         (self.cron.has_started, self.cron.has_ticked) = (true, true);
         self.env.board.counters.tick_ns_sum.add(self.env.clock_ns() - began_ns);
+        self.cron.is_freeing = has_more;
         let pause_ns = match has_more || !self.barriers.is_empty() {
             true if has_more && self.cron.idle_turns > 0 => TICK_IDLE_NS,
             true => TICK_BUSY_NS,
             false => TICK_NS,
         };
         self.cron.next_ns = self.env.now.monotonic_ns + pause_ns;
+    }
+
+    /// Frees what the commands of this turn have removed, before their replies are sent: clients
+    /// then see the memory of small databases and values free. Ticks free what is left.
+    #[cold]
+    fn free_removed(&mut self) {
+        let began_ns = self.env.clock_ns();
+        self.cron.is_freeing = self.partition.free_removed(began_ns + FREE_NS_MAX);
+        let ended_ns = self.env.clock_ns();
+        self.env.board.counters.expire_ns_sum.add(ended_ns - began_ns);
+        if self.cron.is_freeing {
+            self.cron.next_ns = self.cron.next_ns.min(ended_ns + TICK_BUSY_NS);
+        }
     }
 
     /// Updates the board from the partition and the connections.

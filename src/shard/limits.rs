@@ -7,6 +7,9 @@ pub const BATCHES_PER_TURN_MAX: usize = 16;
 /// is a member of a large value.
 pub const BATCH_ARGS_MAX: usize = 2048;
 
+/// Number of arguments for which a shard keeps memory from batch to batch; 32 KiB.
+pub const BATCH_ARGS_KEPT_MAX: usize = 2 * BATCH_ARGS_MAX;
+
 /// Nanoseconds of serving after which a turn leaves the remaining batches and connections to the
 /// next turn. Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
@@ -60,6 +63,10 @@ pub const TICK_IDLE_NS: u64 = 200_000;
 
 /// The most nanoseconds of housekeeping in one tick.
 pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
+
+/// The most nanoseconds of a turn for freeing what its commands have removed. Ticks free what is
+/// left.
+pub const FREE_NS_MAX: u64 = 100_000;
 
 /// The most idle turns that a shard polls while it waits for replies of other shards, before it
 /// parks. Applies to a shard with its own core. A poll costs some 100 nanoseconds, but a doorbell

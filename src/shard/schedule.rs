@@ -57,6 +57,8 @@ pub(super) struct Cron {
     pub(super) has_ticked: bool,
     /// Whether it has ever ticked.
     pub(super) has_started: bool,
+    /// Whether ticks follow soon that free what was removed.
+    pub(super) is_freeing: bool,
     /// Whether keys to evict are left, because the time for it was over.
     pub(super) evicts: bool,
     /// Monotonic nanoseconds of the next round. A round does the work that a busy shard need not

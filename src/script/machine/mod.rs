@@ -227,10 +227,12 @@ impl Machine {
         }
     }
 
-    /// Continues the collection of garbage. `size` is a measure of how long.
-    pub fn collect_step(&mut self, size: i32) {
+    /// Continues the collection of garbage. `size` is a measure of how long. Returns whether this
+    /// has ended a round over all objects.
+    pub fn collect_step(&mut self, size: i32) -> bool {
         // SAFETY: the state is valid. No object has a finalizer, so no Lua code runs.
-        unsafe { ffi::lua_gc(self.lua.as_ptr(), ffi::LUA_GCSTEP, size) };
+        let ended = unsafe { ffi::lua_gc(self.lua.as_ptr(), ffi::LUA_GCSTEP, size) };
+        ended == 1
     }
 
     /// Collects all garbage.

@@ -12,7 +12,7 @@ use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
-use crate::shard::limits::BATCH_ARGS_MAX;
+use crate::shard::limits::{BATCH_ARGS_KEPT_MAX, BATCH_ARGS_MAX};
 use crate::spec::Flag;
 
 /// The batch in progress, reused from turn to turn.
@@ -44,10 +44,16 @@ impl Batch {
         self.items.is_empty() && self.queued == 0
     }
 
+    /// Releases the memory that a command with very many arguments has left.
+    pub(in crate::shard) fn shrink(&mut self) {
+        self.spans.shrink_to(BATCH_ARGS_KEPT_MAX);
+    }
+
     fn clear(&mut self) {
         self.items.clear();
         self.places.clear();
         self.spans.clear();
+        self.shrink();
         self.is_local = true;
         self.is_bulky = false;
         self.is_complete = false;

@@ -15,7 +15,7 @@
 
 use crate::mesh::Message;
 use crate::partition::{Outgoing, Partition};
-use crate::shard::limits::{BORROW_COMMANDS_MAX, BORROW_NS_MAX};
+use crate::shard::limits::{BORROW_COMMANDS_MAX, BORROW_NS_MAX, FREE_NS_MAX};
 use crate::shard::state::Shard;
 use std::collections::VecDeque;
 
@@ -161,6 +161,9 @@ impl Shard {
     /// Puts a borrowed partition back, and wakes its shard if it has work.
     fn give_back(&mut self, shard: usize, mut partition: Box<Partition>) {
         let mut has_left = partition.has_work_for_shard();
+        if partition.has_removed() {
+            has_left |= partition.free_removed(self.env.clock_ns() + FREE_NS_MAX);
+        }
         let feed = &self.replication.feed;
         if feed.is_on() {
             partition.write_expired();
