@@ -21,6 +21,11 @@ pub fn set_seed(seed: [u64; 2]) {
     let _ = STATE.set(state_of(seed));
 }
 
+/// Returns a hasher for a table whose keys a client chooses.
+pub fn table_hasher() -> ahash::RandomState {
+    state().clone()
+}
+
 /// Returns the hash of an element.
 #[inline]
 pub fn hash_of(bytes: &[u8]) -> u64 {

@@ -90,8 +90,7 @@ static GEOADD: Command = Command::single(
             )
             .repeated(),
         ]),
-)
-.offload_by_args();
+);
 
 fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::parse(args);

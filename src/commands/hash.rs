@@ -145,8 +145,7 @@ static HMGET: Command = Command::single(
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()])
         .args(&[Arg::key("key"), Arg::string("field").repeated()]),
-)
-.offload_by_args();
+);
 
 fn hmget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

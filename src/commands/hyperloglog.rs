@@ -71,8 +71,7 @@ static PFADD: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()])
         .args(&[Arg::key("key"), Arg::string("element").optional().repeated()]),
-)
-.offload_by_args();
+);
 
 fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

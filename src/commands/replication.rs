@@ -260,8 +260,8 @@ fn waitaof(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
         1 => true,
         _ => return Err(Error::not_between(0, 1)),
     };
-    let replicas = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
-    let replicas = usize::try_from(replicas).map_err(|_| Error::NotPositive)?;
+    let replicas = parse_i64(&args[2]).and_then(|replicas| usize::try_from(replicas).ok());
+    let replicas = replicas.ok_or(Error::NotPositive)?;
     let timeout_ms = read_timeout(cx, &args[3])?;
     if local && !cx.process.config.snapshot().appendonly {
         return Err(Error::other(NO_AOF));
@@ -390,7 +390,7 @@ mod tests {
             WAITAOF 2 0 0 => -ERR value is out of range, value must between 0 and 1
             WAITAOF -1 0 0 => -ERR value is out of range, value must between 0 and 1
             WAITAOF x 0 0 => -ERR value is not an integer or out of range
-            WAITAOF 0 x 0 => -ERR value is not an integer or out of range
+            WAITAOF 0 x 0 => -ERR value is out of range, must be positive
             WAITAOF 0 -1 0 => -ERR value is out of range, must be positive
             WAITAOF 0 0 x => -ERR timeout is not an integer or out of range
             WAITAOF 1 0 -1 => -ERR timeout is negative

@@ -62,8 +62,7 @@ static SADD: Command = Command::single(
         .keys(&[KeySpec::inserts()])
         .history(&[("2.4.0", "Accepts multiple `member` arguments.")])
         .args(&[Arg::key("key"), Arg::string("member").repeated()]),
-)
-.offload_by_args();
+);
 
 fn sadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -100,8 +99,7 @@ static SREM: Command = Command::single(
         .keys(&[KeySpec::deletes()])
         .history(&[("2.4.0", "Accepts multiple `member` arguments.")])
         .args(&[Arg::key("key"), Arg::string("member").repeated()]),
-)
-.offload_by_args();
+);
 
 fn srem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -183,8 +181,7 @@ static SMISMEMBER: Command = Command::single(
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()])
         .args(&[Arg::key("key"), Arg::string("member").repeated()]),
-)
-.offload_by_args();
+);
 
 fn smismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -9,6 +9,7 @@ mod pending;
 mod range;
 mod read;
 mod reply;
+mod weigh;
 
 use crate::exec::Command;
 use crate::resp::Error;

@@ -176,11 +176,15 @@ pub enum Merge {
 /// Constructors by [`KeyRouting`], and one method for each attribute that most commands lack.
 impl Command {
     const fn new(handler: Handler, routing: KeyRouting, card: Card) -> Command {
+        let weight = match routing {
+            KeyRouting::Single | KeyRouting::Gather if card.arity < 0 => Weight::Args,
+            _ => Weight::Light,
+        };
         Command {
             card,
             handler,
             routing,
-            weight: Weight::Light,
+            weight,
             walk: None,
             surveys_keys: false,
             key_database: None,
@@ -263,11 +267,6 @@ impl Command {
     /// Runs the command on the offload pool if this function's result is large.
     pub const fn offload_by(self, weigh: WeightFn) -> Command {
         self.weighed(Weight::Of(weigh))
-    }
-
-    /// Runs the command on the offload pool if it has many arguments.
-    pub const fn offload_by_args(self) -> Command {
-        self.weighed(Weight::Args)
     }
 
     /// Runs the command in slices if `weigh` returns much.

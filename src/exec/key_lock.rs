@@ -2,6 +2,7 @@
 
 use super::batch::Item;
 use super::command::KeyRouting;
+use crate::base::hash::table_hasher;
 use crate::base::slot::slot_of;
 use crate::keyspace::{DetachedValue, ExpiryRole, Slice};
 use crate::resp::Args;
@@ -156,7 +157,9 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
     // A search is faster than a table for the usual few keys.
     let is_searched = keys.len() <= SEARCHED_KEYS_MAX;
     let count = keys.len();
-    let mut seen: HashMap<(u16, &[u8]), usize> = HashMap::new();
+    let capacity = if is_searched { 0 } else { count };
+    let mut seen: HashMap<(u16, &[u8]), usize, _> =
+        HashMap::with_capacity_and_hasher(capacity, table_hasher());
     for (at, spec) in keys {
         let db = item.entry.key_database(args, at, usize::from(item.db));
         if db >= databases {

@@ -39,12 +39,12 @@ const FEW: usize = 10;
 /// Returns the weight of a command with these arguments, in elements.
 pub type WeightFn = fn(&Weighing<'_>, &Args<'_>) -> usize;
 
-/// What determines the work of a command on keys.
+/// What determines the work of a command on keys, besides the number of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub enum Weight {
-    /// It is short, whatever its arguments and values are.
+    /// It is never long: it has few arguments, or runs in another way if it has very much work.
     Light,
-    /// The number of its arguments.
+    /// Nothing.
     Args,
     /// The values of its keys as a whole, except values that it overwrites.
     Values,
@@ -74,9 +74,10 @@ pub fn long_weight(
     }
     let args = batch_args.of(item);
     let weighing = Weighing { slice, item, enough };
+    let by_args = ARG_WEIGHT * args.len();
     let elements = match weight {
-        Weight::Light => 0,
-        Weight::Args => ARG_WEIGHT * args.len(),
+        Weight::Values | Weight::Of(_) if by_args >= enough => by_args,
+        Weight::Light | Weight::Args => by_args,
         Weight::Values => weighing.values(&args),
         Weight::Of(weigh) => weigh(&weighing, &args),
     };

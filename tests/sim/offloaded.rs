@@ -1,7 +1,7 @@
 //! Commands that run on the offload pool or in slices: the same replies as in one step, and what
 //! other clients see meanwhile.
 
-use crate::harness::{Client, Server, Setup, key_on, ok};
+use crate::harness::{Client, Server, Setup, key_on, list, ok};
 use annulet::base::rng::Rng;
 use annulet::config::Permission;
 use annulet::resp::Value;
@@ -54,6 +54,16 @@ const TEMPLATES: &[&str] = &[
     "XRANGE x:K - + COUNT N",
     "XREVRANGE x:K + -",
     "XTRIM x:K MAXLEN N",
+    "XREAD COUNT N STREAMS x:K x:K 0 0",
+    "XGROUP CREATE x:K g 0",
+    "XGROUP DESTROY x:K g",
+    "XGROUP DELCONSUMER x:K g M",
+    "XREADGROUP GROUP g M COUNT N STREAMS x:K >",
+    "XREADGROUP GROUP g M COUNT N STREAMS x:K 0",
+    "XPENDING x:K g",
+    "XAUTOCLAIM x:K g M 0 0 COUNT 3 JUSTID",
+    "MSETNX n:K M n:K M",
+    "HPERSIST h:K FIELDS 2 M M",
     "APPEND b:K M",
     "SETRANGE b:K N M",
     "SETBIT b:K N 1",
@@ -218,6 +228,29 @@ fn a_walk_misses_no_key_that_a_transaction_has_taken() {
             let found = names(walker.read(&mut server));
             assert_eq!(found.len(), 2, "seed {seed}");
             writer.read(&mut server);
+        }
+        server.check();
+    }
+}
+
+#[test]
+fn a_command_that_ran_on_the_pool_blocks_and_is_served() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut client) = server(shards, seed, true);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..shards).map(|shard| key_on(shards, shard, 0)).collect();
+        for (key, pop) in keys.iter().flat_map(|key| [(key, "BLPOP"), (key, "BZPOPMIN")]) {
+            let args: Vec<&str> = [pop].into_iter().chain(keys.iter().map(|it| &**it)).collect();
+            client.send(&[&args[..], &["0"]].concat());
+            server.settle();
+            assert_eq!(client.try_read(), None, "{pop} waits");
+            let (push, reply): (&[&str], &[&str]) = match pop {
+                "BLPOP" => (&["RPUSH", key, "a"], &[key, "a"]),
+                _ => (&["ZADD", key, "5", "a"], &[key, "a", "5"]),
+            };
+            pusher.send(push);
+            assert_eq!(pusher.read(&mut server), Value::Integer(1));
+            assert_eq!(client.read(&mut server), list(reply));
         }
         server.check();
     }

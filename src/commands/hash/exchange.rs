@@ -38,8 +38,7 @@ pub(super) static HSETEX: Command = Command::single(
             )
             .after("FIELDS"),
         ]),
-)
-.offload_by_args();
+);
 
 fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -210,8 +209,7 @@ pub(super) static HGETEX: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::updates().using_data()])
         .args(&[Arg::key("key"), EXPIRATION_OR_PERSIST.optional(), FIELDS]),
-)
-.offload_by_args();
+);
 
 fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -298,8 +296,7 @@ pub(super) static HGETDEL: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()])
         .args(&[Arg::key("key"), FIELDS]),
-)
-.offload_by_args();
+);
 
 fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::behind_key(args, mismatch)?;

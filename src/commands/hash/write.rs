@@ -70,8 +70,7 @@ pub(super) static HSET: Command = Command::single(
             Arg::key("key"),
             Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
         ]),
-)
-.offload_by_args();
+);
 
 fn hset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let created = set_fields(cx, args, "hset")?;
@@ -92,8 +91,7 @@ pub(super) static HMSET: Command = Command::single(
             Arg::key("key"),
             Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
         ]),
-)
-.offload_by_args();
+);
 
 fn hmset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     set_fields(cx, args, "hmset")?;
@@ -154,8 +152,7 @@ pub(super) static HDEL: Command = Command::single(
         .keys(&[KeySpec::deletes()])
         .history(&[("2.4.0", "Accepts multiple `field` arguments.")])
         .args(&[Arg::key("key"), Arg::string("field").repeated()]),
-)
-.offload_by_args();
+);
 
 fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

@@ -21,8 +21,7 @@ pub(super) static LPUSH: Command = Command::single(
         .keys(&[KeySpec::inserts()])
         .history(&[("2.4.0", "Accepts multiple `element` arguments.")])
         .args(&[Arg::key("key"), Arg::string("element").repeated()]),
-)
-.offload_by_args();
+);
 
 fn lpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, false)
@@ -42,8 +41,7 @@ pub(super) static RPUSH: Command = Command::single(
         .keys(&[KeySpec::inserts()])
         .history(&[("2.4.0", "Accepts multiple `element` arguments.")])
         .args(&[Arg::key("key"), Arg::string("element").repeated()]),
-)
-.offload_by_args();
+);
 
 fn rpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, false)
@@ -63,8 +61,7 @@ pub(super) static LPUSHX: Command = Command::single(
         .keys(&[KeySpec::inserts()])
         .history(&[("4.0.0", "Accepts multiple `element` arguments.")])
         .args(&[Arg::key("key"), Arg::string("element").repeated()]),
-)
-.offload_by_args();
+);
 
 fn lpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, true)
@@ -84,8 +81,7 @@ pub(super) static RPUSHX: Command = Command::single(
         .keys(&[KeySpec::inserts()])
         .history(&[("4.0.0", "Accepts multiple `element` arguments.")])
         .args(&[Arg::key("key"), Arg::string("element").repeated()]),
-)
-.offload_by_args();
+);
 
 fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, true)

@@ -117,8 +117,7 @@ pub(super) static ZADD: Command = Command::single(
             Arg::keyword("INCR").named("increment").since("3.0.2").optional(),
             Arg::block("data", &[Arg::double("score"), Arg::string("member")]).repeated(),
         ]),
-)
-.offload_by_args();
+);
 
 fn zadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, Options::default())

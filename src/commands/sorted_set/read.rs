@@ -56,8 +56,7 @@ pub(super) static ZMSCORE: Command = Command::single(
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()])
         .args(&[Arg::key("key"), Arg::string("member").repeated()]),
-)
-.offload_by_args();
+);
 
 fn zmscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

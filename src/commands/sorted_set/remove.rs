@@ -24,8 +24,7 @@ pub(super) static ZREM: Command = Command::single(
         .keys(&[KeySpec::deletes()])
         .history(&[("2.4.0", "Accepts multiple elements.")])
         .args(&[Arg::key("key"), Arg::string("member").repeated()]),
-)
-.offload_by_args();
+);
 
 fn zrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

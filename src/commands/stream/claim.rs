@@ -3,6 +3,7 @@
 use super::ids::{parse_id, parse_start};
 use super::no_group;
 use super::reply::{write_entry, write_id};
+use super::weigh;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Edit, Event};
@@ -320,7 +321,8 @@ pub(super) static XAUTOCLAIM: Command = Command::single(
             Arg::integer("count").after("COUNT").optional(),
             Arg::keyword("JUSTID").optional(),
         ]),
-);
+)
+.offload_by(weigh::auto_claim);
 
 /// Number of pending entries to examine per entry of COUNT.
 const LOOKS_PER_CLAIM: i64 = 10;
@@ -329,7 +331,7 @@ const LOOKS_PER_CLAIM: i64 = 10;
 const COUNT_MAX: i64 = 1 << 43;
 
 /// Parsed arguments of XAUTOCLAIM.
-struct AutoClaim {
+pub(super) struct AutoClaim {
     min_idle_ms: i64,
     start: Id,
     count: i64,
@@ -337,7 +339,7 @@ struct AutoClaim {
 }
 
 impl AutoClaim {
-    fn of(args: &Args<'_>) -> Result<AutoClaim, Error> {
+    pub(super) fn of(args: &Args<'_>) -> Result<AutoClaim, Error> {
         let idle = "ERR Invalid min-idle-time argument for XAUTOCLAIM";
         let mut claim = AutoClaim {
             min_idle_ms: integer_or(&args[4], idle)?.max(0),
@@ -363,11 +365,18 @@ impl AutoClaim {
         }
         Ok(claim)
     }
+
+    /// Returns the number of pending entries to examine at most.
+    pub(super) fn looks(&self) -> u64 {
+        self.count.saturating_mul(LOOKS_PER_CLAIM) as u64
+    }
 }
 
 fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
-    let AutoClaim { min_idle_ms, start: from, count, just_id } = AutoClaim::of(args)?;
+    let claim = AutoClaim::of(args)?;
+    let mut looks = claim.looks();
+    let AutoClaim { min_idle_ms, start: from, count, just_id } = claim;
     let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
     cx.slice.read::<Stream>(cx.db, &key)?;
@@ -385,7 +394,6 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
     let start = cx.reply.mark();
     let mut gone = Vec::new();
-    let mut looks = count.saturating_mul(LOOKS_PER_CLAIM);
     let mut next = Some(from);
     let first_from =
         |group: &Group, id: Id| group.pending_from(id).next().map(|(id, old)| (*id, *old));

@@ -2,6 +2,7 @@
 
 use super::ids::{parse_any_id, parse_id, parse_integer};
 use super::no_group_of_key;
+use super::weigh;
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
 use crate::keyspace::{Edit, Event};
@@ -161,7 +162,8 @@ static DESTROY: Command = Command::single(
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes().at(2)])
         .args(&[Arg::key("key"), Arg::string("group")]),
-);
+)
+.offload_by(weigh::destroy);
 
 fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
@@ -217,7 +219,8 @@ static DELCONSUMER: Command = Command::single(
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes().at(2)])
         .args(&[Arg::key("key"), Arg::string("group"), Arg::string("consumer")]),
-);
+)
+.offload_by(weigh::delete_consumer);
 
 fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
@@ -247,8 +250,7 @@ pub(super) static XACK: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::updates()])
         .args(&[Arg::key("key"), Arg::string("group"), Arg::string("id").repeated()]),
-)
-.offload_by_args();
+);
 
 fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -3,6 +3,7 @@
 use super::ids::parse_integer;
 use super::no_group_of_key;
 use super::reply::{limit, write_entries, write_entry, write_id};
+use super::weigh;
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
@@ -105,7 +106,8 @@ static STREAM: Command = Command::single(
             )
             .optional(),
         ]),
-);
+)
+.offload_by(weigh::info);
 
 fn stream(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);

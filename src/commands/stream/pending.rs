@@ -3,6 +3,7 @@
 use super::ids::{parse_end, parse_integer, parse_start};
 use super::no_group;
 use super::reply::write_id;
+use super::weigh;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Arg, Card, Flag, Group as CardGroup, KeySpec};
@@ -42,21 +43,22 @@ pub(super) static XPENDING: Command = Command::single(
             )
             .optional(),
         ]),
-);
+)
+.offload_by(weigh::pending);
 
 /// Parsed range of pending entries.
-struct Range<'a> {
-    min_idle_ms: i64,
+pub(super) struct Range<'a> {
+    pub(super) min_idle_ms: i64,
     start: Id,
     end: Id,
-    count: u64,
+    pub(super) count: u64,
     /// Restricts the range to one consumer.
     consumer: Option<&'a [u8]>,
 }
 
 impl<'a> Range<'a> {
     /// Parses the arguments. Returns `None` if they ask for the summary.
-    fn of(args: &'a Args<'_>) -> Result<Option<Range<'a>>, Error> {
+    pub(super) fn of(args: &'a Args<'_>) -> Result<Option<Range<'a>>, Error> {
         let argc = args.len();
         if argc == 3 {
             return Ok(None);

@@ -2,7 +2,8 @@
 
 use super::ids::{parse_end, parse_id, parse_integer, parse_start};
 use super::reply::write_entries;
-use crate::exec::{Command, Context, Weighing, option_count};
+use super::weigh;
+use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Flag, Group, KeySpec};
@@ -45,11 +46,7 @@ pub(super) static XRANGE: Command = Command::single(
             Arg::integer("count").after("COUNT").optional(),
         ]),
 )
-.offload_by(weigh_forward);
-
-fn weigh_forward(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
-    weigh(weighing, args, (2, 3))
-}
+.offload_by(weigh::range);
 
 fn xrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, false)
@@ -74,31 +71,10 @@ pub(super) static XREVRANGE: Command = Command::single(
             Arg::integer("count").after("COUNT").optional(),
         ]),
 )
-.offload_by(weigh_back);
-
-fn weigh_back(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
-    weigh(weighing, args, (3, 2))
-}
+.offload_by(weigh::range_back);
 
 fn xrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, true)
-}
-
-/// Elements in whose time an entry is read and written.
-const ENTRY_WEIGHT: usize = 4;
-
-fn weigh(weighing: &Weighing<'_>, args: &Args<'_>, (start, end): (usize, usize)) -> usize {
-    let Some(view) = weighing.value(args, 1) else { return 0 };
-    let Some(stream) = view.object::<Stream>() else { return 0 };
-    let (Ok(start), Ok(end)) = (parse_start(&args[start]), parse_end(&args[end])) else {
-        return 0;
-    };
-    let count_max = option_count(args, 4, b"COUNT").filter(|count| *count > 0);
-    let enough = weighing.enough.div_ceil(ENTRY_WEIGHT);
-    let count_max = count_max.unwrap_or(usize::MAX).min(enough);
-    let count = stream.log().count_between(start, end, count_max as u64) as usize;
-    let count = count.min(count_max);
-    weighing.part_of(&view, count).max(count * ENTRY_WEIGHT)
 }
 
 fn range(cx: &mut Context<'_>, args: &mut Args<'_>, is_back: bool) -> Result<(), Error> {
@@ -141,8 +117,7 @@ pub(super) static XDEL: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes()])
         .args(&[Arg::key("key"), Arg::string("id").repeated()]),
-)
-.offload_by_args();
+);
 
 fn xdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -3,6 +3,7 @@
 use super::claim::{Propagated, seen_consumer};
 use super::ids::{parse_id, parse_integer};
 use super::reply::{limit, write_entries, write_entry, write_id};
+use super::weigh;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::keyspace::Event;
@@ -38,6 +39,7 @@ pub(super) static XREAD: Command = Command::gather(
             STREAMS,
         ]),
 )
+.offload_by(weigh::read)
 .blocks_if(has_block);
 pub(super) static XREADGROUP: Command = Command::gather(
     xreadgroup,
@@ -64,6 +66,7 @@ pub(super) static XREADGROUP: Command = Command::gather(
             STREAMS,
         ]),
 )
+.offload_by(weigh::read_group)
 .blocks_if(has_block);
 
 /// Returns whether the options before STREAMS contain BLOCK.
@@ -80,13 +83,13 @@ fn has_block(args: &Args<'_>) -> bool {
 }
 
 /// Parsed options before the keys.
-struct Options<'a> {
+pub(super) struct Options<'a> {
     /// Deadline of BLOCK in Unix milliseconds; 0 means no timeout. `None` without BLOCK.
     deadline_ms: Option<u64>,
     /// Maximum number of entries per stream; 0 means all.
-    count: u64,
+    pub(super) count: u64,
     /// GROUP: names of the group and the consumer.
-    group: Option<(&'a [u8], &'a [u8])>,
+    pub(super) group: Option<(&'a [u8], &'a [u8])>,
     /// NOACK: delivered entries do not become pending.
     no_ack: bool,
     /// Argument index of the first key.
@@ -96,7 +99,11 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn of(args: &'a Args<'_>, in_group: bool, now_ms: u64) -> Result<Options<'a>, Error> {
+    pub(super) fn of(
+        args: &'a Args<'_>,
+        in_group: bool,
+        now_ms: u64,
+    ) -> Result<Options<'a>, Error> {
         let mut options = Options {
             deadline_ms: None,
             count: 0,
@@ -155,7 +162,7 @@ impl<'a> Options<'a> {
     }
 
     /// Returns the argument indexes of each key and its id.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (first, streams) = (self.first, self.streams);
         (first..first + streams).map(move |at| (at, at + streams))
     }
@@ -249,7 +256,7 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 
 /// Parses an id of XREAD: the last id that the reader has seen. `$` is the last id of the stream,
 /// and `+` the id before it.
-fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
+pub(super) fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
     match arg {
         b"$" => Ok(log.map_or(Id::MIN, Log::last_id)),
         b"+" => match log.filter(|log| !log.is_empty()) {
@@ -292,14 +299,14 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
 
 /// Entries that XREADGROUP reads from a stream.
 #[derive(Clone, Copy)]
-enum Wanted {
+pub(super) enum Wanted {
     /// Entries that were never delivered to the group.
     New,
     /// Pending entries of the consumer after this id.
     Pending(Id),
 }
 
-fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
+pub(super) fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
     let meaningless = |id: &str| {
         Error::other(format!(
             "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the \

@@ -240,20 +240,30 @@ impl Shard {
             return None;
         }
         self.partition.end_cause();
-        if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
-            transaction.own.ends.clear();
-            let item = transaction.queue.items[at];
-            let (_, mut batch_args) = transaction.queue.parts();
-            wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
-            attempt.stays_blocked = true;
-            attempt.wait = Some(wait);
-            self.env.board.counters.changes.add(ran.effects.changes);
-            self.partition.tell(&ran.events);
-            self.store_later(&mut transaction.flight, *workspace);
-        } else {
-            self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
-        }
+        self.settle_gathered(&mut transaction, at, *workspace, (ran, started_ns));
         Some(transaction)
+    }
+
+    /// Ends a command that has run on fetched values: it has replied, or it blocks.
+    fn settle_gathered(
+        &mut self,
+        transaction: &mut Transaction,
+        at: usize,
+        workspace: Workspace,
+        (mut ran, started_ns): (OffloadedRun, u64),
+    ) {
+        let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) else {
+            return self.end_gathered(transaction, at, workspace, (ran, started_ns));
+        };
+        transaction.own.ends.clear();
+        let item = transaction.queue.items[at];
+        let (_, mut batch_args) = transaction.queue.parts();
+        wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
+        attempt.stays_blocked = true;
+        attempt.wait = Some(wait);
+        self.env.board.counters.changes.add(ran.effects.changes);
+        self.partition.tell(&ran.events);
+        self.store_later(&mut transaction.flight, workspace);
     }
 
     /// Sets the connection whose command runs at home.
@@ -274,7 +284,7 @@ impl Shard {
         {
             found = true;
             let (mut transaction, at, workspace, ran) = job.into_parts();
-            self.end_gathered(&mut transaction, at, *workspace, ran);
+            self.settle_gathered(&mut transaction, at, *workspace, ran);
             self.advance(transaction, false);
         }
         found
