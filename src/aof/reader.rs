@@ -88,6 +88,7 @@ impl<R: BufRead> AofReader<R> {
         self.read_line()?;
         let argc = match self.line[..] {
             [] => return Ok(Found::End),
+            [b'#', ..] if self.is_line_cut() => return Err(ReadFault::Short),
             [b'#', ..] => return Ok(self.annotation()),
             [b'*'] => return Err(ReadFault::Short),
             [b'*', ref digits @ ..] => number(digits),
@@ -101,6 +102,11 @@ impl<R: BufRead> AofReader<R> {
             self.read_arg()?;
         }
         Ok(Found::Command)
+    }
+
+    /// Returns whether the file ends within the line. What is appended would become part of it.
+    fn is_line_cut(&self) -> bool {
+        !self.line.ends_with(b"\n") && self.line.len() < LINE_BYTES_MAX
     }
 
     fn annotation(&self) -> Found {
@@ -229,6 +235,7 @@ mod tests {
             assert!(end == "short" || end == "end", "{len}: {end}");
             assert!(ends.contains(&valid) && valid <= len as u64, "{len}: {valid}");
             assert_eq!(all.len(), usize::from(valid > 0), "{len}");
+            assert_eq!(end == "end", [0, 8, 31].contains(&len), "{len}: {end}");
         }
     }
 

@@ -351,9 +351,9 @@ impl Process {
 
     /// Requests a shutdown that does not save the data, and writes the append-only file. The first
     /// reason counts.
-    pub fn stop_unsaved(&self, why: Shutdown) {
+    pub fn stop_unsaved(&self, why: Shutdown, is_forced: bool) {
         self.is_stop_pending.store(true, Ordering::SeqCst);
-        let wish = why as u8 | UNSAVED;
+        let wish = why as u8 | UNSAVED | if is_forced { FORCED } else { 0 };
         let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
     }
 

@@ -5,6 +5,7 @@
 //! Redis would.
 
 use crate::resp::Error;
+use crate::script::sha1_digits;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,8 @@ pub struct RunningScript {
     /// Whether it has run a command that may write. Then it cannot be killed.
     has_written: AtomicBool,
     is_killed: AtomicBool,
+    /// Whether the log names it as slow.
+    is_named: AtomicBool,
 }
 
 impl RunningScript {
@@ -31,7 +34,25 @@ impl RunningScript {
             args,
             has_written: AtomicBool::new(false),
             is_killed: AtomicBool::new(false),
+            is_named: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the line of the log about a slow script.
+    fn slow_line(&self, now_ms: u64) -> String {
+        let is_digest =
+            self.args.first().is_some_and(|it| it.to_ascii_lowercase().starts_with(b"evalsha"));
+        let text = self.args.get(1).map_or(&b""[..], |arg| arg);
+        let (kill, name) = match &self.function {
+            Some(name) => ("FUNCTION KILL", name.clone()),
+            None if is_digest => ("SCRIPT KILL", String::from_utf8_lossy(text).to_lowercase()),
+            None => ("SCRIPT KILL", sha1_digits(text)),
+        };
+        let elapsed_ms = now_ms.saturating_sub(self.started_ms);
+        format!(
+            "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try \
+             killing the script using the {kill} command. Script name is: {name}."
+        )
     }
 
     /// Records that it has run a command that may write.
@@ -83,6 +104,16 @@ impl RunningScripts {
     pub fn are_busy(&self, now_ms: u64, threshold_ms: u64) -> bool {
         let oldest_ms = self.oldest_ms.load(Ordering::Relaxed);
         oldest_ms > 0 && threshold_ms > 0 && now_ms.saturating_sub(oldest_ms) > threshold_ms
+    }
+
+    /// Returns the lines of the log about the scripts that have run for more than `threshold_ms`,
+    /// each once.
+    pub fn slow_lines(&self, now_ms: u64, threshold_ms: u64) -> Vec<String> {
+        let is_slow = |script: &&Arc<RunningScript>| {
+            now_ms.saturating_sub(script.started_ms) > threshold_ms
+                && !script.is_named.swap(true, Ordering::Relaxed)
+        };
+        self.lock().iter().filter(is_slow).map(|script| script.slow_line(now_ms)).collect()
     }
 
     /// Returns the script that has run longest.
@@ -141,6 +172,11 @@ mod tests {
         scripts.add(&second);
         scripts.add(&first);
         assert!(scripts.are_busy(6_001, 5_000) && !scripts.are_busy(6_000, 5_000));
+        let line = "Slow script detected: still in execution after 5001 milliseconds. You can try \
+            killing the script using the SCRIPT KILL command. Script name is: \
+            da39a3ee5e6b4b0d3255bfef95601890afd80709.";
+        assert_eq!(scripts.slow_lines(6_001, 5_000), [line]);
+        assert!(scripts.slow_lines(6_002, 5_000).is_empty(), "a script is named once");
         assert!(!scripts.are_busy(60_000, 0), "0 turns the threshold off");
         scripts.remove(&first);
         assert!(!scripts.are_busy(6_001, 5_000));

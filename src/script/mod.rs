@@ -24,6 +24,7 @@ mod state;
 mod structs;
 mod vm;
 
+pub use api::sha1_digits;
 pub use header::{ScriptFlags, script_header};
 pub use host::{AclAnswer, Host, LogLevel, Propagation, Verdict};
 pub use libraries::{Function, FunctionFacts, Libraries, Library, RestorePolicy};

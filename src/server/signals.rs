@@ -45,7 +45,7 @@ fn heed(signal: i32, process: &Process) {
     if flags.saves {
         process.stop_saving(why, flags.is_forced);
     } else if process.aof.facts().mode != AofMode::Off {
-        process.stop_unsaved(why);
+        process.stop_unsaved(why, flags.is_forced);
     } else {
         process.stop(why);
     }

@@ -43,10 +43,9 @@ impl Shard {
             Request::Save => self.save(conn),
             Request::Reload(reload) => self.reload(conn, reload),
             Request::LoadAof => self.load_aof(conn),
-            Request::Shutdown { saves: true, is_forced } => {
-                self.stop_saved(Some(conn), Shutdown::Command, is_forced);
+            Request::Shutdown { saves, is_forced } => {
+                self.stop_in_order(Some(conn), (Shutdown::Command, saves, is_forced));
             }
-            Request::Shutdown { saves: false, .. } => self.leave(Shutdown::Command),
             _ => match self.request_merge(&request) {
                 Some(merge) => self.post_request(conn, &request, merge),
                 None => {

@@ -16,6 +16,10 @@ impl Shard {
         let now_ms = self.env.now.monotonic_ms();
         let are_busy = self.env.process.running.are_busy(now_ms, threshold_ms);
         self.env.facts.set(Facts::BUSY, are_busy);
+        if are_busy {
+            let lines = self.env.process.running.slow_lines(now_ms, threshold_ms);
+            lines.iter().for_each(|line| self.env.process.log.warning(line));
+        }
         let has_disk_error = self.env.process.has_disk_error(&self.env.config);
         self.env.facts.set(Facts::DISK_ERROR, has_disk_error);
     }

@@ -58,6 +58,29 @@ fn shutdown_ends_the_process() {
 }
 
 #[test]
+fn a_shutdown_waits_for_the_first_base_of_the_append_only_file() {
+    for setup in setups() {
+        let mut server = Server::start(setup, &[]);
+        let mut wire = Wire::connect(server.port);
+        wire.ask(&["MSET", "a", "1", "b", "2", "c", "3"]);
+        wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]);
+        assert_eq!(wire.ask(&["CONFIG", "SET", "appendonly", "yes"]), "+OK");
+        let starts = || server.logged("Background append only file rewriting started");
+        assert!(wait_for(starts));
+        let refusal = "-ERR Errors trying to SHUTDOWN. Check logs.";
+        assert_eq!(wire.ask(&["SHUTDOWN", "NOSAVE"]), refusal);
+        assert!(server.logged("Writing initial AOF, can't exit."));
+        signal(&server, "TERM");
+        let refusals = || server.log().matches("Errors trying to shut down the server").count();
+        assert!(wait_for(|| refusals() == 2), "{setup:?}");
+        assert_eq!(wire.ask(&["GET", "a"]), "1", "it serves");
+        wire.send(&["SHUTDOWN", "NOSAVE", "FORCE"]);
+        assert_eq!(exit_code(&mut server), Some(0), "{setup:?}");
+        assert!(server.logged("Writing initial AOF. Exit anyway."));
+    }
+}
+
+#[test]
 fn a_port_in_use_is_an_error() {
     let first = Server::start(EPOLL, &[]);
     for driver in drivers() {

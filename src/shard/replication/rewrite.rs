@@ -163,11 +163,14 @@ impl Shard {
     }
 
     /// Gives up the base that is being written.
-    fn abandon_rewrite(&mut self) {
+    pub(super) fn abandon_rewrite(&mut self) {
         let facts = self.env.process.persistence();
         if let Some(file) = facts.under_way.as_ref().filter(|_| facts.is_rewriting()) {
             file.progress.abandon();
             drop(facts);
+            let pid = std::process::id();
+            let line = format!("Killing running AOF rewrite child: {pid}");
+            self.env.process.log.notice(&line);
             self.port.mesh().ring_all();
         }
     }

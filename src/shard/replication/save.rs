@@ -11,7 +11,7 @@
 //! `file_cut.rs` has the cut and the file.
 
 use super::{FileEnd, FileGoal, FileJob, Goal};
-use crate::exec::{BackgroundSave, Reload, Shutdown, SnapshotProgress};
+use crate::exec::{AofMode, BackgroundSave, Reload, Shutdown, SnapshotProgress};
 use crate::io::ConnId;
 use crate::mesh::ReplyAddress;
 use crate::resp::{Error, Output, Protocol, Reply};
@@ -201,12 +201,7 @@ impl Shard {
     }
 
     /// Starts a shutdown that saves the keys first.
-    pub(in crate::shard) fn stop_saved(
-        &mut self,
-        conn: Option<ConnId>,
-        why: Shutdown,
-        is_forced: bool,
-    ) {
+    fn stop_saved(&mut self, conn: Option<ConnId>, why: Shutdown, is_forced: bool) {
         let waiter = conn.map(|conn| self.defer(conn));
         let is_saving = self.env.process.persistence().background.is_some();
         if is_saving {
@@ -216,6 +211,33 @@ impl Shard {
         self.env.process.log.notice("Saving the final RDB snapshot before exiting.");
         let job = FileJob::new(FileGoal::Stop { waiter, why, is_forced }, self.data_file());
         self.want_file(FileJob { is_last: true, ..job });
+    }
+
+    /// Starts a shutdown, for a client if there is one. Refuses it while the first base of the
+    /// append-only file is written, unless it is forced: the keys are in no file yet.
+    pub(in crate::shard) fn stop_in_order(
+        &mut self,
+        conn: Option<ConnId>,
+        (why, saves, is_forced): (Shutdown, bool, bool),
+    ) {
+        let process = &self.env.process;
+        let (is_rewriting, mode) = (process.aof.is_rewriting(), process.aof.facts().mode);
+        if is_rewriting && mode == AofMode::Beginning {
+            if !is_forced {
+                process.log.warning("Writing initial AOF, can't exit.");
+                let waiter = conn.map(|conn| self.defer(conn));
+                return self.refuse_stop(waiter);
+            }
+            process.log.warning("Writing initial AOF. Exit anyway.");
+        }
+        if is_rewriting {
+            process.log.warning("There is a child rewriting the AOF. Killing it!");
+            self.abandon_rewrite();
+        }
+        match saves {
+            true => self.stop_saved(conn, why, is_forced),
+            false => self.leave(why),
+        }
     }
 
     /// Starts the shutdown that a signal has requested. Only shard 0 does this.
@@ -228,17 +250,15 @@ impl Shard {
                 // The file holds more than this process has loaded so far.
                 self.env.process.stop(why);
                 self.port.mesh().ring_all();
-            } else if !saves {
-                self.leave(why);
             } else {
-                self.stop_saved(None, why, is_forced);
+                self.stop_in_order(None, (why, saves, is_forced));
             }
         }
     }
 
     /// Starts a shutdown without a save. With an append-only file the process stops after the file
     /// has all commands that were run.
-    pub(in crate::shard) fn leave(&mut self, why: Shutdown) {
+    fn leave(&mut self, why: Shutdown) {
         if self.replication.feed.disk().need().is_some() {
             self.post_barrier(Goal::Leave(why));
         } else {
@@ -315,9 +335,14 @@ impl Shard {
     fn go_on(&mut self, waiter: Option<ReplyAddress>) {
         let log = &self.env.process.log;
         log.warning("Error trying to save the DB, can't exit.");
+        self.post_barrier(Goal::Stay);
+        self.refuse_stop(waiter);
+    }
+
+    fn refuse_stop(&mut self, waiter: Option<ReplyAddress>) {
+        let log = &self.env.process.log;
         log.warning("Errors trying to shut down the server. Check the logs for more information.");
         self.env.process.take_back_stop();
-        self.post_barrier(Goal::Stay);
         if let Some(waiter) = waiter {
             self.answer_saver(waiter, Err("ERR Errors trying to SHUTDOWN. Check logs."));
         }
