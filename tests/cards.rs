@@ -56,6 +56,7 @@ fn ask(process: &Process, args: &[&str]) -> Value {
     let run = entry.on_session().expect("it runs on the session");
     let mut out = Output::default();
     let mut context = SessionContext {
+        is_in_exec: false,
         session: &mut Session::new(1, true, 0),
         process,
         entry,

@@ -87,7 +87,7 @@ static ASKING: Command = Command::session(
 
 fn asking(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cluster_of(cx.process)?;
-    cx.session.is_asking = true;
+    (cx.session.is_asking, cx.session.asks_anew) = (true, true);
     cx.reply.ok();
     Ok(())
 }

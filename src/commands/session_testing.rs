@@ -65,6 +65,7 @@ impl SessionBench {
         let subcommand = command.get(1).and_then(|arg| entry.subcommand(arg.as_bytes()));
         let entry = subcommand.unwrap_or(entry);
         let mut cx = SessionContext {
+            is_in_exec: false,
             reply: Reply::new(&mut out, self.session.protocol),
             session: &mut self.session,
             process: &self.process,

@@ -235,6 +235,8 @@ pub struct SessionContext<'a> {
     pub now_us: u64,
     /// Number of the session's home shard.
     pub shard: usize,
+    /// Whether EXEC runs the command.
+    pub is_in_exec: bool,
     /// Writer of the reply, unless the command leaves a request.
     pub reply: Reply<'a>,
     /// Request to the shard. If present, the shard sends the reply.

@@ -95,14 +95,16 @@ pub struct Session {
     /// Monotonic milliseconds of the last command, or of the last bytes in either direction as
     /// [`Session::note_traffic`] has seen them.
     pub active_ms: u64,
-    /// Bytes in both directions when the last look at them was.
-    seen_bytes: u64,
+    /// Bytes in both directions, and `active_ms`, at the last call of [`Session::note_traffic`].
+    seen: (u64, u64),
     /// Index of the last command, for CLIENT LIST.
     pub last_command: Option<u16>,
     /// Transaction between MULTI and EXEC; none outside of one.
     pub multi: Option<Multi>,
     /// Whether ASKING was sent: the next command may use a slot that this node imports.
     pub is_asking: bool,
+    /// Whether the present command is ASKING.
+    pub asks_anew: bool,
     /// The shard whose port the client has connected to; none for the main port.
     pub port_of: Option<u16>,
     /// The facts that hold for this client alone.
@@ -164,10 +166,11 @@ impl Session {
             is_tls: false,
             connected_ms: now_ms,
             active_ms: now_ms,
-            seen_bytes: 0,
+            seen: (0, now_ms),
             last_command: None,
             multi: None,
             is_asking: false,
+            asks_anew: false,
             port_of: None,
             facts: Facts::NONE,
             is_readonly: false,
@@ -313,9 +316,17 @@ impl Session {
         self.facts.set(Facts::CLUSTER, shard.is_some());
     }
 
-    /// Ends the effect of ASKING behind a command. In a transaction it lasts until EXEC.
+    /// Returns whether ASKING applies to the next command.
+    #[inline]
+    pub fn begin_asking(&mut self) -> bool {
+        self.asks_anew = false;
+        self.is_asking
+    }
+
+    /// Ends the effect of ASKING behind a command, unless this was ASKING again. In a transaction
+    /// the effect lasts until EXEC.
     pub fn end_asking(&mut self) {
-        self.is_asking &= self.multi.is_some();
+        self.is_asking &= self.asks_anew || self.multi.is_some();
     }
 
     /// Returns whether the keys that the next command reads are tracked.
@@ -354,13 +365,15 @@ impl Session {
         self.flags().as_bytes().contains(&flag)
     }
 
-    /// Makes the client active if bytes have moved since the last call. A client is not idle while
-    /// it sends a large command or reads a large reply.
+    /// Makes the client active if bytes have moved since the last call, but no command came. A
+    /// client is not idle while it sends a large command or reads a large reply.
     pub fn note_traffic(&mut self, now_ms: u64) {
         let bytes = self.received_bytes + self.sent_bytes;
-        if std::mem::replace(&mut self.seen_bytes, bytes) != bytes {
+        let (seen_bytes, seen_ms) = self.seen;
+        if bytes != seen_bytes && self.active_ms == seen_ms {
             self.active_ms = now_ms;
         }
+        self.seen = (bytes, self.active_ms);
     }
 
     /// Records commands that were taken from the input. `now_ms` is monotonic.

@@ -52,6 +52,11 @@ impl Slices {
         self.slices[at] = Some(slice);
     }
 
+    /// Calls `visit` with the slice that owns a hash slot.
+    pub fn with<R>(&mut self, slot: u16, visit: impl FnOnce(&mut Slice) -> R) -> R {
+        visit(self.of(slot))
+    }
+
     /// Runs a script. `slice` is an empty workspace: the script's commands run on the slices that
     /// own their keys.
     pub fn run_script(

@@ -7,5 +7,5 @@ mod redirect;
 mod route;
 
 pub use admit::{Admission, admit, denial_error, find, is_http};
-pub use redirect::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot};
+pub use redirect::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot, check_transaction};
 pub use route::{Place, Router};

@@ -41,6 +41,8 @@ pub struct SlotUse {
     pub is_of_pubsub: bool,
     /// Whether it runs here if the slot is open, in whichever direction.
     pub serves_open: bool,
+    /// Whether it uses keys of another database, which no command may do in an open slot.
+    pub crosses_databases: bool,
 }
 
 impl SlotUse {
@@ -53,6 +55,7 @@ impl SlotUse {
             writes: flags.has(Flag::WRITE),
             is_of_pubsub: flags.has(Flag::PUBSUB),
             serves_open: entry.command.serves_open_slots,
+            crosses_databases: false,
         }
     }
 }
@@ -86,6 +89,8 @@ pub(super) fn redirection(admission: &Admission<'_, '_>) -> Result<(), Error> {
         let mut slot_use = SlotUse::of(entry, slot, session.is_asking);
         if entry.executes_queued() {
             slot_use.is_of_pubsub = session.multi.is_some_and(|multi| multi.is_of_pubsub);
+        } else {
+            slot_use.crosses_databases = crosses_databases(entry, args, session.db);
         }
         check_slot(&nodes, slot_use, process, address_of(session))?;
     }
@@ -114,8 +119,12 @@ pub fn check_slot(
 ) -> Result<(), Error> {
     let SlotUse { slot, is_asking, .. } = slot_use;
     let Some(owner) = nodes.owner(slot) else { return Err(Error::other(NOT_SERVED)) };
-    check_health(nodes, slot_use, process)?;
     let imports = matches!(nodes.opening(slot), Some(Opening::Importing(_)));
+    let is_open = imports || nodes.is_mine(slot) && nodes.opening(slot).is_some();
+    if slot_use.crosses_databases && is_open {
+        return Err(Error::other(TRY_AGAIN));
+    }
+    check_health(nodes, slot_use, process)?;
     if nodes.is_mine(slot) || imports && (is_asking || slot_use.serves_open) {
         return Ok(());
     }
@@ -159,11 +168,10 @@ pub struct KeysHere {
 impl KeysHere {
     /// Counts which keys of a command are in a slice. `own` is the command's database.
     pub fn look_in(&mut self, (entry, own): (&Entry, usize), args: &Args<'_>, slice: &mut Slice) {
-        self.crosses_databases |= matches!(entry.command.card.databases, Databases::At(_));
+        self.crosses_databases |= crosses_databases(entry, args, own);
         let found = entry.key_args(args).unwrap_or_default();
         for (at, _) in &found {
             let db = entry.key_database(args, *at, own);
-            self.crosses_databases |= db != own;
             self.are_several |= args[*at] != args[found[0].0];
             let key = slice.key(&args[*at]);
             if db < slice.databases() && slice.peek(db, &key).is_some() {
@@ -172,6 +180,32 @@ impl KeysHere {
                 self.missing += 1;
             }
         }
+    }
+}
+
+/// Returns whether a command uses keys of a database besides `own`.
+fn crosses_databases(entry: &Entry, args: &Args<'_>, own: usize) -> bool {
+    let is_elsewhere = |found: &(usize, _)| entry.key_database(args, found.0, own) != own;
+    matches!(entry.command.card.databases, Databases::At(_))
+        || entry.key_args(args).unwrap_or_default().iter().any(is_elsewhere)
+}
+
+/// Returns why a whole transaction on the keys of a slot cannot run here, if its commands are not
+/// known: the slot was served and closed when the transaction began.
+#[cold]
+pub fn check_transaction(nodes: &Nodes, slot: u16, process: &Process) -> Result<(), Error> {
+    let slot_use = SlotUse {
+        slot,
+        is_asking: false,
+        writes: false,
+        is_of_pubsub: false,
+        serves_open: false,
+        crosses_databases: false,
+    };
+    check_slot(nodes, slot_use, process, UNKNOWN_CLIENT)?;
+    match nodes.opening(slot) {
+        None => Ok(()),
+        Some(_) => Err(Error::other(TRY_AGAIN)),
     }
 }
 

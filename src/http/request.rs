@@ -105,6 +105,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::Rng;
 
     fn whole(text: &str) -> Request {
         let (request, len) = parse(text.as_bytes()).expect("valid").expect("whole");
@@ -157,5 +158,63 @@ mod tests {
         let long = format!("GET / HTTP/1.0\r\na: {}", "b".repeat(REQUEST_BYTES_MAX));
         assert_eq!(status(&long), Status::TooLarge);
         assert_eq!(status(&format!("{long}\r\n\r\n")), Status::TooLarge);
+    }
+
+    /// Returns a head from parts of valid heads, sometimes damaged.
+    fn random_head(rng: &mut Rng) -> Vec<u8> {
+        let lines: [&[u8]; 14] = [
+            b"GET / HTTP/1.1\r\n",
+            b"HEAD http://a:1/b?c HTTP/1.0\r\n",
+            b"POST http:// HTTP/1.1\r\n",
+            b"Host: a\r\n",
+            b"host:\r\n",
+            b"Connection: close, keep-alive\r\n",
+            b"Content-Length: 0\r\n",
+            b"Content-Length: 18446744073709551616\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Authorization: Basic \xff\r\n",
+            b" folded: line\r\n",
+            b"a: \t b \n",
+            b"\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+        ];
+        let mut head = Vec::new();
+        for at in 0..rng.below(12) {
+            let line = lines[rng.below(if at == 0 { 3 } else { 14 }) as usize];
+            head.extend_from_slice(line);
+        }
+        for _ in 0..rng.below(3) {
+            let at = rng.below(head.len() as u64 + 1) as usize;
+            match rng.below(3) {
+                0 => head.insert(at, rng.next_u64() as u8),
+                1 => head.truncate(at),
+                _ => drop(head.splice(at..at, b"x: y\r\n".repeat(rng.below(200) as usize))),
+            }
+        }
+        head
+    }
+
+    #[test]
+    fn cuts_do_not_matter() {
+        let mut rng = Rng::new(1);
+        let (mut heads, mut refusals) = (0, 0);
+        for _ in 0..3_000 {
+            let head = random_head(&mut rng);
+            let found = (0..=head.len()).map(|end| parse(&head[..end]));
+            match found.into_iter().find(|found| *found != Ok(None)) {
+                // What follows does not change what was found.
+                Some(Ok(Some((request, len)))) => {
+                    assert_eq!(parse(&head), Ok(Some((request, len))));
+                    assert!(len <= REQUEST_BYTES_MAX);
+                    heads += 1;
+                }
+                Some(Err(_)) => {
+                    assert!(parse(&head).is_err());
+                    refusals += 1;
+                }
+                _ => assert!(head.len() < REQUEST_BYTES_MAX, "a head of any length ends"),
+            }
+        }
+        assert!(heads > 100 && refusals > 100, "{heads} {refusals}");
     }
 }

@@ -14,6 +14,7 @@
 //! later rounds need none. So a transaction that holds locks never waits for a credit. The parts of
 //! Acquire, OneShot and Release are posted as one unit under the sequencer.
 
+use super::envelope::Envelope;
 use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, KeySet, Records, RemoteKey, Ticket, Wait};
 use crate::keyspace::Slice;
@@ -66,6 +67,10 @@ pub struct TxnPart {
     pub is_broken: bool,
     /// Why the owner has refused the transaction. It is broken then.
     pub refused: Option<Error>,
+    /// In the first of several rounds, for the owner of the transaction's slot in a cluster: the
+    /// slot and, if it is open, all commands of the transaction. Their keys must be here before
+    /// the first command runs.
+    pub whole: Option<(u16, Option<Box<Envelope>>)>,
     /// Keys with values that the owner stores before the commands run.
     pub stores: Vec<RemoteKey>,
     /// Keys whose values the owner reads after the commands have run, for the reply.
@@ -127,6 +132,7 @@ impl TxnPart {
             watcher: None,
             is_broken: false,
             refused: None,
+            whole: None,
             stores: Vec::new(),
             fetches: Vec::new(),
             fetch_at: 0,

@@ -92,4 +92,5 @@ pub use part_job::PoolJob;
 pub use partition::Partition;
 pub use parts::args_of;
 pub use run::{Batch, Ran, RunMode, note_failure};
+pub use served::refusal_on;
 pub use timing::{BatchTiming, Probe, Thresholds, logged, logged_if_large};

@@ -190,8 +190,14 @@ impl Partition {
         if !matches!(stage, Stage::Acquire | Stage::OneShot) || part.txn_mut().is_broken {
             return;
         }
-        let (items, mut args, ..) = part.parts();
-        if let Some(error) = self.refusal_of_all(items, &mut args) {
+        let refused = match part.txn_mut().whole.take() {
+            Some((slot, commands)) => self.refusal_of_whole(slot, commands),
+            None => {
+                let (items, mut args, ..) = part.parts();
+                self.refusal_of_all(items, &mut args)
+            }
+        };
+        if let Some(error) = refused {
             let txn = part.txn_mut();
             (txn.is_broken, txn.refused) = (true, Some(error));
         }

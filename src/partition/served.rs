@@ -6,8 +6,9 @@
 use super::partition::Partition;
 use crate::cluster::{Nodes, Opening};
 use crate::exec::{BatchArgs, Facts, Item, KeySlots, Process};
-use crate::gate::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot};
+use crate::gate::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot, check_transaction};
 use crate::keyspace::Slice;
+use crate::mesh::Envelope;
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 use std::sync::Arc;
@@ -112,6 +113,39 @@ impl Partition {
         }
         let to = items.first().map_or(UNKNOWN_CLIENT, client_of);
         open.and_then(|slot| check_keys(&nodes, slot, keys, process, to).err())
+    }
+
+    /// Returns why a transaction of several rounds must not begin here; none if it may. Without
+    /// commands, its slot must still be closed.
+    pub(super) fn refusal_of_whole(
+        &mut self,
+        slot: u16,
+        commands: Option<Box<Envelope>>,
+    ) -> Option<Error> {
+        if let Some(mut commands) = commands {
+            let (items, mut args, ..) = commands.parts();
+            return self.refusal_of_all(items, &mut args);
+        }
+        if self.env.facts.has(Facts::LOADING) {
+            return None;
+        }
+        let process = &self.env.process;
+        check_transaction(&process.cluster.get()?.nodes(), slot, process).err()
+    }
+}
+
+/// Returns why a single command must not run on `slice`, which has its keys; none if it may.
+pub fn refusal_on(
+    slice: &mut Slice,
+    (item, args): (&Item, &Args<'_>),
+    process: &Process,
+) -> Option<Error> {
+    let nodes = process.cluster.get()?.nodes();
+    let mut keys = KeysHere::default();
+    match look(&nodes, (item, args), process, &mut keys, |it| it.look_in(slice)) {
+        Ok(None) => None,
+        Ok(Some(slot)) => check_keys(&nodes, slot, keys, process, client_of(item)).err(),
+        Err(error) => Some(error),
     }
 }
 

@@ -163,6 +163,10 @@ fn queued_commands_are_checked_again_by_exec() {
         let denied = why("no permission to execute the command or subcommand");
         assert_eq!(bob.ask(&["EXEC"]), format!("[1, +OK, {denied}, +OK, +OK]"));
         assert_eq!(bob.ask(&["ACL", "WHOAMI"]), "default");
+        queue(&mut bob, &["AUTH nobody x"]);
+        assert!(bob.ask(&["EXEC"]).starts_with("[-WRONGPASS"));
+        let log = bob.ask(&["ACL", "LOG", "1"]);
+        assert!(log.contains("reason, auth, context, multi, object, AUTH"), "{log}");
     });
 }
 

@@ -94,9 +94,9 @@ pub(in crate::commands) fn note_failed_login(
     user: &[u8],
 ) {
     cx.process.boards.board(cx.shard).counters.auth_failures.add(1);
-    let context = match cx.session.multi {
-        Some(_) => DenialContext::Multi,
-        None => DenialContext::TopLevel,
+    let context = match cx.is_in_exec || cx.session.multi.is_some() {
+        true => DenialContext::Multi,
+        false => DenialContext::TopLevel,
     };
     let (object, user) = (command.to_vec(), user.to_vec());
     let key = LogKey { reason: Reason::Login, context, object, user };

@@ -274,6 +274,11 @@ fn a_slot_that_is_imported_needs_asking() {
     assert_eq!(gate(&bench, "RESTORE-ASKING foo 0 x"), "OK");
     bench.check_script("ASKING => OK");
     assert_eq!(gate(&bench, "GET foo"), "OK");
+    assert!(bench.session.begin_asking());
+    bench.check_script("ASKING => OK");
+    bench.session.end_asking();
+    assert_eq!(gate(&bench, "GET foo"), "OK");
+    assert!(bench.session.begin_asking());
     bench.session.end_asking();
     assert_eq!(gate(&bench, "GET foo"), "MOVED 12182 10.0.0.2:7001");
 }

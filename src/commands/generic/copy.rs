@@ -64,7 +64,11 @@ fn copy_database(args: &Args<'_>, arg: usize, db: usize) -> usize {
     if arg == 1 {
         return db;
     }
-    Copy::of(args, db, usize::MAX).map_or(usize::MAX, |copy| copy.db)
+    match Copy::of(args, db, usize::MAX) {
+        Ok(copy) => copy.db,
+        Err(Error::Syntax) => db,
+        Err(_) => usize::MAX,
+    }
 }
 
 fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -260,8 +264,8 @@ mod tests {
             ("COPY a b REPLACE db 3 DB 4", 4),
             ("COPY a b DB 99", 99),
             ("COPY a b DB -1", usize::MAX),
-            ("COPY a b DB", usize::MAX),
-            ("COPY a b FOO DB 1", usize::MAX),
+            ("COPY a b DB", 7),
+            ("COPY a b FOO DB 1", 7),
         ];
         for (line, expected) in cases {
             let mut spans = Vec::new();

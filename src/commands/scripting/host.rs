@@ -331,6 +331,7 @@ impl<'a> ScriptHost<'a> {
         let run = entry.on_session().expect("checked by the caller");
         let mark = out.mark();
         let mut context = SessionContext {
+            is_in_exec: false,
             session: &mut self.session,
             process: self.process,
             entry,

@@ -423,9 +423,9 @@ fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], p
     multi.commands += 1;
     if !multi.is_doomed {
         multi.db = selected.unwrap_or(multi.db);
+        multi.slots.join(slots);
+        multi.is_of_pubsub |= entry.command.card.flags.has(Flag::PUBSUB);
     }
-    multi.slots.join(slots);
-    multi.is_of_pubsub |= entry.command.card.flags.has(Flag::PUBSUB);
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
     multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);

@@ -48,7 +48,7 @@ impl Shard {
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
             let is_caching = connection.session.is_caching();
-            let is_asking = connection.session.is_asking;
+            let is_asking = connection.session.begin_asking();
             // Messages come between the replies of a subscriber's commands.
             if !has_all_replies
                 || has_subscriptions

@@ -1,7 +1,7 @@
 //! Session commands, and other work without keys: queueing, refusing.
 
 use crate::client::describe;
-use crate::exec::{BatchArgs, Entry, Item, Replies, Request, SessionContext};
+use crate::exec::{BatchArgs, Entry, Item, KeySlots, Replies, Request, SessionContext};
 use crate::io::ConnId;
 use crate::observe::Level;
 use crate::partition::{logged, note_failure};
@@ -94,6 +94,7 @@ impl Shard {
         let output = &mut connection.outbox.output;
         let (before, bytes_before) = (output.mark(), output.len());
         let mut context = SessionContext {
+            is_in_exec: false,
             reply: Reply::new(output, connection.session.protocol),
             session: &mut connection.session,
             process: &self.env.process,
@@ -151,6 +152,8 @@ impl Shard {
         if let Some(multi) = &mut connection.session.multi {
             multi.is_doomed = true;
             multi.db = db;
+            // EXEC refuses it as doomed, wherever its keys are.
+            (multi.slots, multi.is_of_pubsub) = (KeySlots::None, false);
         }
         self.env.board.error_reply(error.bytes());
     }

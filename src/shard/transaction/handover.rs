@@ -10,6 +10,7 @@
 //! not on the offload pool: while it holds the keys of all shards, it waits for nothing.
 
 use super::offload::{HomeScript, run_at_home};
+use super::served::refuse;
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
 use crate::shard::state::Shard;
@@ -34,23 +35,21 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
+        let refused = self.refusal_on_slices(&mut transaction, at, &mut slices);
         self.begin_cause(&transaction);
         let runs_commands = transaction.queue.items[at].entry.command.runs_commands;
         let mut workspace =
             runs_commands.then(|| self.partition.open_workspace(transaction.is_recorded));
         let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
-        let mut ran =
-            run_at_home(
-                &mut transaction,
-                at,
-                with,
-                |item, batch_args, with| match &mut workspace {
-                    Some(workspace) => {
-                        slices.run_script(&mut workspace.slice, item, batch_args, with)
-                    }
-                    None => slices.run(item, batch_args, with),
-                },
-            );
+        let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
+            match (refused, &mut workspace) {
+                (Some(error), _) => refuse(error, with),
+                (None, Some(workspace)) => {
+                    slices.run_script(&mut workspace.slice, item, batch_args, with)
+                }
+                (None, None) => slices.run(item, batch_args, with),
+            }
+        });
         transaction.put_slices(slices.into_slices());
         if let Some(script) = ran.suspended.take() {
             let workspace = workspace.expect("a script runs on a workspace");

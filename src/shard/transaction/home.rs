@@ -81,6 +81,7 @@ impl Shard {
         let clock = &self.env.process.clock;
         let now_us = *transaction.now_us.get_or_insert_with(|| clock.unix_us());
         let mut context = SessionContext {
+            is_in_exec: true,
             reply: Reply::new(output, protocol),
             session,
             process: &self.env.process,

@@ -12,6 +12,7 @@
 //!   handover   commands that run at home on the slices of all partitions
 //!   pass_on    scripts that share one fetch of all slices
 //!   offload    commands on large fetched values, on other threads
+//!   served     keys that have left this node of a cluster
 //!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
 //!   steps      the work at home on such units
@@ -26,6 +27,7 @@ mod plan;
 pub(super) mod planned;
 mod rounds;
 mod scripts;
+mod served;
 pub(super) mod sliced;
 mod steps;
 

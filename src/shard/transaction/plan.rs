@@ -43,6 +43,7 @@ impl Shard {
         } else if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
             let mut unread = Output::default();
             let mut context = SessionContext {
+                is_in_exec: true,
                 session: ahead.session.get_or_insert_with(|| session.clone()),
                 process: &env.process,
                 entry,

@@ -147,6 +147,7 @@ impl Shard {
         if transaction.has_locks && !transaction.is_sliced {
             self.collect_key_locks(transaction, shards);
         }
+        self.carry_whole(transaction);
     }
 
     /// Writes into each part the locks that the commands need on its shard.
