@@ -1,13 +1,35 @@
 //! Pub/sub against the real process: clients on all shards, publishers on all cores.
 
 use super::server::wait_for;
-use super::wire::{Wire, request};
+use super::wire::{Wire, info_field, request};
 use super::{crowd, on_each_setup};
 use std::collections::HashMap;
 use std::thread;
 
 /// Messages of each publisher.
 const COUNT: usize = 2_000;
+
+#[test]
+fn a_client_blocks_on_keys_of_all_shards_while_changes_are_told() {
+    on_each_setup(&["--notify-keyspace-events", "KEA"], |server| {
+        let mut wires = crowd(server);
+        let keys: Vec<String> = (0..9).map(|at| format!("list:{at}")).collect();
+        for round in 0..9 {
+            let key = &keys[round];
+            let (pusher, others) = wires.split_first_mut().expect("there are clients");
+            let waiter = &mut others[round % 8];
+            let args = ["BLPOP"].into_iter().chain(keys.iter().map(String::as_str)).chain(["0"]);
+            waiter.send(&args.collect::<Vec<_>>());
+            let is_blocked = |wire: &mut Wire| {
+                info_field(&wire.ask(&["INFO", "clients"]), "blocked_clients") == Some(1)
+            };
+            assert!(wait_for(|| is_blocked(pusher)));
+            assert_eq!(pusher.ask(&["RPUSH", key, "a"]), ":1");
+            assert_eq!(waiter.reply(), format!("[{key}, a]"));
+            assert_eq!(pusher.ask(&["EXISTS", key]), ":0");
+        }
+    });
+}
 
 #[test]
 fn a_message_reaches_the_clients_of_all_shards() {

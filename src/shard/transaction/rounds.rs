@@ -265,7 +265,7 @@ impl Shard {
         transaction.is_closing = is_last;
         let are_replies_due = !transaction.asks.is_empty() || transaction.has_commands_out();
         // The locks of a unit in steps are released before its replies are merged.
-        let is_alone = !self.may_forward(&transaction) && !self.is_change_told();
+        let is_alone = !self.may_forward(&transaction) && !self.must_tell(&transaction);
         let may_conclude = !transaction.is_sliced && is_alone;
         if is_last && !is_first && !are_replies_due && may_conclude {
             // All replies are here, so the client need not wait until the locks are released.
@@ -307,8 +307,14 @@ impl Shard {
     }
 
     /// Returns whether clients may be told of changed keys. They must be told before the client
-    /// that has changed the keys gets its reply, so the reply waits until the keys are stored.
-    fn is_change_told(&self) -> bool {
+    /// that has changed the keys gets its reply, so the reply waits until the keys are stored. But
+    /// the last round of a command that stays blocked, or that was forwarded, tells this to the
+    /// owners of its keys, so the transaction must conclude before that round.
+    fn must_tell(&self, transaction: &Transaction) -> bool {
+        let attempt = transaction.attempt.as_ref();
+        if attempt.is_some_and(|attempt| attempt.stays_blocked || attempt.woken.is_some()) {
+            return false;
+        }
         let process = &self.env.process;
         self.env.config.notify_keyspace_events.publishes() || process.trackers.clients() > 0
     }
