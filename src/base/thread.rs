@@ -47,11 +47,13 @@ pub fn keep_to(cores: &[usize]) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets the niceness of the calling thread: the higher, the smaller its share of a busy core. A
-/// kernel that refuses leaves the thread as it is.
+/// Makes the calling thread nicer than it is by this number: the higher, the smaller its share of a
+/// busy core. A kernel that refuses leaves the thread as it is.
 pub fn lower_priority(niceness: i32) {
     // SAFETY: the call takes plain numbers. On Linux 0 is the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+    let present = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // SAFETY: as above. The kernel takes a number that is too high as the highest.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, present + niceness) };
 }
 
 /// Parses a list of cores, ascending: `0-7:2,9` is 0, 2, 4, 6 and 9. Returns `None` if the list is

@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Niceness of the thread: a shard on the same core gets most of it.
+/// Niceness of the thread beside a shard, which gets most of a core that both share.
 const NICENESS: i32 = 5;
 
 /// The longest sleep between two looks whether the file is still wanted.
