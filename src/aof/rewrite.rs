@@ -63,6 +63,8 @@ impl State {
         }
         // If it has failed before its mark, nothing begins there. The next rewrite has its own.
         self.forget_cut();
+        let was_given_up = self.shared.process.aof.facts().rewrites.is_given_up;
+        let is_given_up = is_given_up || (written.is_none() && was_given_up);
         let log = &self.shared.process.log;
         let has_failed = self.rewriting.has_failed;
         self.rewriting = Rewriting { given_up: self.rewriting.given_up, ..Rewriting::default() };

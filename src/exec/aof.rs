@@ -59,6 +59,8 @@ pub struct RewriteFacts {
     pub begun: u64,
     /// Whether a rewrite begins as soon as possible.
     pub is_scheduled: bool,
+    /// Whether the rewrite in progress is given up.
+    pub is_given_up: bool,
     /// Start of the rewrite in progress, Unix seconds.
     pub started_s: u64,
     /// Seconds that the last rewrite took.
@@ -273,7 +275,7 @@ impl AofState {
         let mut facts = self.facts();
         self.is_rewriting.store(true, Ordering::SeqCst);
         facts.rewrites.begun += 1;
-        facts.rewrites.is_scheduled = false;
+        (facts.rewrites.is_scheduled, facts.rewrites.is_given_up) = (false, false);
         facts.rewrites.started_s = now_s;
     }
 
@@ -282,6 +284,7 @@ impl AofState {
         let mut facts = self.facts();
         self.is_rewriting.store(false, Ordering::SeqCst);
         let rewrites = &mut facts.rewrites;
+        rewrites.is_given_up = false;
         rewrites.took_s = Some(now_s.saturating_sub(rewrites.started_s));
         if is_done {
             (rewrites.has_failed, rewrites.failures) = (false, 0);

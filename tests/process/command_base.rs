@@ -117,6 +117,7 @@ fn rewrite(wire: &mut Wire) {
     let is_over = |wire: &mut Wire| {
         let info = wire.ask(&["INFO", "persistence"]);
         info_field(&info, "aof_rewrite_in_progress") == Some(0)
+            && info_field(&info, "aof_rewrite_scheduled") == Some(0)
             && info.contains("aof_last_bgrewrite_status:ok")
     };
     assert!(wait_for(|| is_over(wire)), "the rewrite ends");
@@ -193,4 +194,32 @@ fn a_base_of_commands_has_all_keys() {
         assert!(std::fs::read(base).is_ok(), "the setting is followed");
         assert_eq!(survey(&mut wire), after);
     }
+}
+
+#[test]
+fn a_rewrite_that_is_given_up_is_no_failure() {
+    super::on_each_setup(&OPTIONS, |server| {
+        let mut wire = Wire::connect(server.port);
+        wire.ask(&["MSET", "a", "1", "b", "2", "c", "3"]);
+        for _ in 0..3 {
+            wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]);
+            assert_eq!(
+                wire.ask(&["BGREWRITEAOF"]),
+                "+Background append only file rewriting started"
+            );
+            wire.ask(&["CONFIG", "SET", "appendonly", "no"]);
+            wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+            rewrite(&mut wire);
+            wire.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+            let is_on = |wire: &mut Wire| {
+                let info = wire.ask(&["INFO", "persistence"]);
+                info_field(&info, "aof_enabled") == Some(1)
+                    && info_field(&info, "aof_rewrite_in_progress") == Some(0)
+                    && info_field(&info, "aof_rewrite_scheduled") == Some(0)
+            };
+            assert!(wait_for(|| is_on(&mut wire)), "{}", server.log());
+        }
+        assert!(server.logged("Killing running AOF rewrite child"));
+        assert!(!server.logged("terminated with error"), "{}", server.log());
+    });
 }

@@ -24,6 +24,12 @@ impl Shard {
         let mut reply = Reply::new(output, protocol);
         let process = &self.env.process;
         if process.aof.is_rewriting() {
+            let mut facts = process.aof.facts();
+            if facts.rewrites.is_given_up {
+                // It is as good as over.
+                (facts.rewrites.is_scheduled, facts.rewrites.failures) = (true, 0);
+                return reply.simple("Background append only file rewriting started");
+            }
             let why = "ERR Background append only file rewriting already in progress";
             return reply.error(&Error::other(why));
         }
@@ -168,6 +174,7 @@ impl Shard {
         if let Some(file) = facts.under_way.as_ref().filter(|_| facts.is_rewriting()) {
             file.progress.abandon();
             drop(facts);
+            self.env.process.aof.facts().rewrites.is_given_up = true;
             let pid = std::process::id();
             let line = format!("Killing running AOF rewrite child: {pid}");
             self.env.process.log.notice(&line);
