@@ -6,6 +6,9 @@
 use crate::base::alloc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// Bytes below the limit from which on the limit is near: some threads' local counts.
+const NEAR_BYTES: u64 = 16 * alloc::FLUSH_BYTES as u64;
+
 /// What is known of the limit.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -13,6 +16,8 @@ pub struct Room {
     uncounted_bytes: AtomicU64,
     /// Monotonic milliseconds since which the limit is exceeded; 0: it is not.
     exceeded_since_ms: AtomicU64,
+    /// Monotonic nanoseconds of the last eviction that has told clients of its keys.
+    told_ns: AtomicU64,
     /// Milliseconds of earlier times at which the limit was exceeded.
     exceeded_before_ms: AtomicU64,
 }
@@ -25,10 +30,18 @@ impl Room {
         if max_bytes == 0 {
             return 0;
         }
-        let used = alloc::used_bytes();
-        if used <= max_bytes {
+        if alloc::used_bytes() <= max_bytes.saturating_sub(NEAR_BYTES) {
             return 0;
         }
+        self.excess_near(max_bytes)
+    }
+
+    /// Returns the excess while the limit is near: then each shard shows the others at once what it
+    /// has allocated and freed.
+    #[cold]
+    fn excess_near(&self, max_bytes: u64) -> u64 {
+        alloc::flush_local();
+        let used = alloc::used_bytes();
         used.saturating_sub(self.uncounted_bytes()).saturating_sub(max_bytes)
     }
 
@@ -40,6 +53,17 @@ impl Room {
     /// Sets the bytes that do not count.
     pub fn set_uncounted_bytes(&self, bytes: u64) {
         self.uncounted_bytes.store(bytes, Relaxed);
+    }
+
+    /// Returns the monotonic nanoseconds of the last eviction that has told clients of its keys; 0:
+    /// there was none.
+    pub fn told_ns(&self) -> u64 {
+        self.told_ns.load(Relaxed)
+    }
+
+    /// Records that an eviction at this time tells clients of its keys.
+    pub fn set_told_ns(&self, now_ns: u64) {
+        self.told_ns.store(now_ns, Relaxed);
     }
 
     /// Records whether the limit is exceeded although keys were evicted.

@@ -67,6 +67,11 @@ impl Mesh {
         self.partial.are_noted() && self.has_waiting_told()
     }
 
+    /// Returns whether invalidations wait for some shard.
+    pub fn is_telling(&self) -> bool {
+        self.told_waiting.iter().any(|waiting| waiting.load(Ordering::Relaxed) > 0)
+    }
+
     #[cold]
     fn has_waiting_told(&self) -> bool {
         let max = self.bounds.told_waiting;

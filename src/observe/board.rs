@@ -215,7 +215,8 @@ pub struct Board {
     pub inbox: Peak,
     /// The largest number of commands in one turn.
     pub turn_commands: Peak,
-    /// The class of the largest client that may be evicted, from 1; 0: there is none.
+    /// The class of the largest client that may be evicted, from 1; 0: there is none; -1: the shard
+    /// knows no limit.
     pub evictable_class: Gauge,
     /// The largest recent size of one client's input, in bytes.
     pub input_peak_bytes: Gauge,

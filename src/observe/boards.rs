@@ -153,6 +153,11 @@ impl Boards {
         classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
     }
 
+    /// Returns a shard with this class of its largest client that may be evicted.
+    pub fn shard_of_class(&self, class: i64) -> Option<usize> {
+        self.iter().position(|board| board.evictable_class.get() == class)
+    }
+
     /// Returns the largest recent sizes of one client's input and output, in bytes.
     pub fn recent_client_peaks(&self) -> [u64; 2] {
         let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;

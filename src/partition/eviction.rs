@@ -9,8 +9,12 @@ use crate::config::MaxmemoryPolicy;
 use crate::exec::{Scope, removal_word};
 use crate::keyspace::{Evicted, EvictionRule, ExpiryRole, IsKept, Progress};
 
-/// Steps between two looks at the clock and at what others have freed.
+/// Steps between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 16;
+
+/// Nanoseconds after an eviction that tells clients of its keys in which nothing is evicted: some
+/// turns of the shards that send the messages.
+const TOLD_REST_NS: u64 = 2_000_000;
 
 /// Tenacity up to which the time grows by a constant.
 const LINEAR_TENACITY_MAX: u32 = 10;
@@ -27,12 +31,25 @@ const TENACITY_MAX: u32 = 100;
 impl Partition {
     /// Evicts keys if more memory is used than `maxmemory` allows, for a time that
     /// `maxmemory-eviction-tenacity` limits.
+    ///
+    /// After an eviction that tells clients of its keys, nothing is evicted until the messages can
+    /// have been sent. They take more memory than the keys if many clients track them, and would
+    /// evict further keys.
     #[inline]
     pub fn make_room(&mut self) -> Evicted {
         match self.env.process.room.excess_bytes(self.env.config.maxmemory) {
             0 => Evicted::Enough,
+            _ if self.tells_evicted() => Evicted::Enough,
             wanted_bytes => self.evict(wanted_bytes),
         }
+    }
+
+    /// Returns whether clients are being told of evicted keys.
+    #[cold]
+    fn tells_evicted(&self) -> bool {
+        let told_ns = self.env.process.room.told_ns();
+        let since_ns = self.env.now.monotonic_ns.saturating_sub(told_ns);
+        told_ns > 0 && (since_ns < TOLD_REST_NS || self.mesh.is_telling())
     }
 
     /// Evicts keys until about this number of bytes is free.
@@ -60,23 +77,21 @@ impl Partition {
         let max_bytes = config.maxmemory;
         let mut progress = |freed_bytes| {
             steps += 1;
-            if freed_bytes >= wanted_bytes {
+            // Other shards evict too.
+            if freed_bytes >= wanted_bytes || room.excess_bytes(max_bytes) == 0 {
                 return Progress::Enough;
             }
-            if steps % STEPS_PER_LOOK > 0 {
-                return Progress::Needed;
-            }
-            // Other shards evict too.
-            match room.excess_bytes(max_bytes) {
-                0 => Progress::Enough,
-                _ if clock.monotonic_ns() >= stop_ns => Progress::Late,
-                _ => Progress::Needed,
-            }
+            let is_late = steps % STEPS_PER_LOOK == 0 && clock.monotonic_ns() >= stop_ns;
+            if is_late { Progress::Late } else { Progress::Needed }
         };
         let locks = &self.locks;
         let is_locked = |hash| locks.has(Scope::name(hash));
         let is_kept: Option<IsKept<'_>> = if locks.is_empty() { None } else { Some(&is_locked) };
         let evicted = self.slice.evict(rule, is_kept, &mut progress);
+        let tells = self.slice.has_invalidations();
+        if tells && evicted == Evicted::Enough {
+            self.env.process.room.set_told_ns(self.env.now.monotonic_ns);
+        }
         self.write_removed(removal_word(self.env.config.lazyfree_lazy_eviction));
         self.tell_events();
         match evicted {

@@ -91,6 +91,10 @@ pub const TICKS_PER_ROUND: usize = 10;
 /// The fewest connections that one tick checks.
 pub const CONNECTIONS_PER_TICK: usize = 256;
 
+/// The most connections whose spare buffers are released each time before keys are evicted; about
+/// 2 us.
+pub const CONNECTIONS_SHRUNK_MAX: usize = 64;
+
 /// The most log lines about closed connections per [`CLOSE_LINES_NS`].
 pub const CLOSE_LINES_MAX: u32 = 10;
 

@@ -1,10 +1,12 @@
 //! Memory against `maxmemory`, as a shard sees it: its partition evicts its own keys first; if it
 //! has none, the shards that have some are woken, and evict in their turns.
 
+use super::limits::CONNECTIONS_SHRUNK_MAX;
 use super::state::Shard;
 use crate::config::MaxmemoryPolicy;
 use crate::exec::Facts;
 use crate::keyspace::Evicted;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Shard {
     /// Makes room if more memory is used than `maxmemory` allows. Sets whether commands are refused
@@ -13,16 +15,33 @@ impl Shard {
     pub(super) fn make_room(&mut self) {
         let max_bytes = self.env.config.maxmemory;
         if max_bytes > 0 {
-            if self.env.config.maxmemory_clients != 0
-                && self.env.process.room.excess_bytes(max_bytes) > 0
-            {
-                // Clients that use too much go before keys.
-                self.check_clients_memory();
+            if self.env.process.room.excess_bytes(max_bytes) > 0 {
+                self.spare_keys();
             }
             let evicted = self.partition.make_room();
             self.note_room(evicted);
         } else if self.env.facts.has(Facts::OUT_OF_MEMORY) {
             self.note_room(Evicted::Enough);
+        }
+    }
+
+    /// Releases memory of clients before keys are evicted: buffers of some connections that they do
+    /// not need, and clients that use too much.
+    #[cold]
+    fn spare_keys(&mut self) {
+        let end = self.connections.end();
+        if !self.env.process.reply_buffers.are_kept.load(Relaxed) {
+            for _ in 0..CONNECTIONS_SHRUNK_MAX.min(end as usize) {
+                let conn = self.clients.next_shrunk;
+                self.clients.next_shrunk = if conn + 1 >= end { 0 } else { conn + 1 };
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.outbox.shrink();
+                    connection.shrink();
+                }
+            }
+        }
+        if self.env.config.maxmemory_clients != 0 {
+            self.check_clients_memory();
         }
     }
 

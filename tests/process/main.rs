@@ -18,6 +18,7 @@ mod library;
 mod life;
 mod limits;
 mod loadaof;
+mod memory;
 mod migrate;
 mod observing;
 mod pubsub;

@@ -23,6 +23,9 @@ use crate::shard::state::Shard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// The largest class on the board of a shard that does not know of the limit yet.
+const UNKNOWN_CLASS: i64 = -1;
+
 /// Lower bound of the limit in bytes. A smaller limit would disconnect every client.
 const CLIENTS_BYTES_MIN: u64 = 128 << 10;
 
@@ -93,17 +96,19 @@ impl Shard {
         gauges.replica_client_bytes.set(replicas as i64);
         let charged = self.clients.buffered_bytes - self.clients.passing_bytes;
         gauges.normal_client_bytes.set((charged.saturating_sub(replicas)) as i64);
-        self.env.board.evictable_class.set(self.clients.evicting.largest().0);
+        let is_on = self.clients.evicting.is_on();
+        let class = if is_on { self.clients.evicting.largest().0 } else { UNKNOWN_CLASS };
+        self.env.board.evictable_class.set(class);
     }
 
     /// Evicts clients if all clients together exceed the limit.
     #[inline]
     pub(in crate::shard) fn check_clients_memory(&mut self) {
-        if let Some(bytes_max) = self.clients.evicting.bytes_max {
-            self.publish_clients();
-            if self.env.process.boards.normal_client_bytes() > bytes_max {
-                self.evict(bytes_max);
-            }
+        self.publish_clients();
+        if let Some(bytes_max) = self.clients.evicting.bytes_max
+            && self.env.process.boards.normal_client_bytes() > bytes_max
+        {
+            self.evict(bytes_max);
         }
     }
 
@@ -113,6 +118,11 @@ impl Shard {
         let boards = &process.boards;
         let one_at_a_time = process.evict();
         while boards.normal_client_bytes() > bytes_max {
+            if let Some(shard) = boards.shard_of_class(UNKNOWN_CLASS) {
+                // Its clients may be larger. Knowing the limit it evicts, or wakes this shard.
+                self.port.mesh().ring_bell(shard);
+                break;
+            }
             let (class, conn) = self.clients.evicting.largest();
             let (others, shard) = boards.largest_evictable_class();
             let Some(conn) = conn.filter(|_| class >= others) else {

@@ -38,6 +38,8 @@ pub(in crate::shard) struct Clients {
     pub(super) peaks: Peaks,
     /// Next connection of the walk over all connections.
     pub(super) next: ConnId,
+    /// Next connection whose spare buffers are released when memory is full.
+    pub(in crate::shard) next_shrunk: ConnId,
     /// Exempt bytes of all connections: unsent output that no limit counts.
     pub(in crate::shard) passing_bytes: usize,
     /// Exempt amount: bytes of unsent output of a connection that no limit counts.
@@ -67,6 +69,7 @@ impl Clients {
             listings: VecDeque::new(),
             peaks: Peaks::default(),
             next: 0,
+            next_shrunk: 0,
             passing_bytes: 0,
             output_bytes_free: 0,
             subscribers: Subscribers::new(hasher),

@@ -1,0 +1,60 @@
+//! Memory of the process against `maxmemory`, which needs a process with its own allocator count.
+
+use super::server::Server;
+use super::setups;
+use super::wire::{Wire, info_field};
+use std::time::Duration;
+
+fn memory(wire: &mut Wire, field: &str) -> u64 {
+    info_field(&wire.ask(&["INFO"]), field).expect("the field is there")
+}
+
+#[test]
+fn invalidations_of_evicted_keys_do_not_evict_further_ones() {
+    let arguments = ["--maxmemory-policy", "allkeys-lru", "--latency-tracking", "no"];
+    // Several shards on few cores may not have sent the messages when the rest is over.
+    for setup in setups().into_iter().filter(|setup| setup.shards == 1) {
+        let server = Server::start(setup, &arguments);
+        let mut wire = Wire::connect(server.port);
+        let mut readers: Vec<Wire> = (0..10).map(|_| Wire::connect(server.port)).collect();
+        for reader in &mut readers {
+            reader.ask(&["HELLO", "3"]);
+            assert_eq!(reader.ask(&["CLIENT", "TRACKING", "ON"]), "+OK");
+        }
+        for number in 0..300 {
+            let key = format!("{number}{}", "x".repeat(1_000));
+            assert_eq!(wire.ask(&["SET", &key, "x"]), "+OK");
+            readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(&["GET", &key]), "x"));
+        }
+        std::thread::sleep(Duration::from_millis(1_200));
+        let limit = (memory(&mut wire, "used_memory") - 40_000).to_string();
+        assert_eq!(wire.ask(&["CONFIG", "SET", "maxmemory", &limit]), "+OK");
+        std::thread::sleep(Duration::from_millis(200));
+        let evicted = memory(&mut wire, "evicted_keys");
+        assert!((1..=150).contains(&evicted), "{evicted} keys");
+    }
+}
+
+#[test]
+fn what_a_command_removes_is_free_when_it_replies() {
+    for setup in setups().into_iter().filter(|setup| setup.shards == 1) {
+        let server = Server::start(setup, &[]);
+        let mut wire = Wire::connect(server.port);
+        let mut args = vec!["SADD".to_string(), "set".to_string()];
+        args.extend((0..2_000).map(|number| format!("a member of the set, number {number}")));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        // The first use of a command allocates what is kept.
+        for _ in 0..2 {
+            assert_eq!(wire.ask(&args), ":2000");
+            assert_eq!(wire.ask(&["FLUSHALL"]), "+OK");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let before = memory(&mut wire, "used_memory");
+        assert_eq!(wire.ask(&args), ":2000");
+        let full = memory(&mut wire, "used_memory");
+        assert!(full > before + 60_000, "{before} {full}");
+        assert_eq!(wire.ask(&["UNLINK", "set"]), ":1");
+        let after = memory(&mut wire, "used_memory");
+        assert!(after < (before + full) / 2, "{before} {full} {after}");
+    }
+}
