@@ -22,7 +22,7 @@ const SLOT_STATS: &str = "not yet: statistics of slots besides the number of key
 const DHE: &str = "there are no DHE ciphers";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
-const DEFRAGMENTATION: &str = "not yet: active defragmentation";
+const DEFRAGMENTATION: &str = "defragmentation has fixed shares of a shard's time";
 const JEMALLOC: &str = "the allocator is mimalloc, which returns free memory itself";
 const HUGE_PAGES: &str = "the server never requests huge pages";
 const MARKS: &str = "sockets get no mark";
@@ -33,8 +33,6 @@ const ASSERTIONS: &str = "assertions are always on";
 const CONTEXT: &str = "kept for clients that read it";
 const MPTCP: &str = "Multipath TCP is not supported";
 const RDMA: &str = "RDMA is not supported";
-const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled \
-    with a modified Jemalloc like the one shipped by default with the source distribution";
 
 const fn accept(
     name: &'static str,
@@ -114,10 +112,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", DEFRAGMENTATION),
     accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", DEFRAGMENTATION),
     accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", DEFRAGMENTATION),
-    accept("active-defrag-threshold-lower", Kind::Int(0, 1000), "10", DEFRAGMENTATION),
     accept("active-defrag-threshold-upper", Kind::Int(0, 1000), "100", DEFRAGMENTATION),
     accept("active-defrag-max-scan-fields", Kind::Int(1, LONG_MAX), "1000", DEFRAGMENTATION),
-    accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", DEFRAGMENTATION),
     accept("jemalloc-bg-thread", Kind::Bool, "yes", JEMALLOC),
     accept("disable-thp", Kind::Bool, "yes", HUGE_PAGES).immutable(),
     accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", MARKS).immutable(),
@@ -133,7 +129,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         .immutable().refusing("MPTCP is not supported on this platform"),
     accept("repl-mptcp", Kind::Bool, "no", MPTCP)
         .immutable().refusing("MPTCP is not supported on this platform"),
-    accept("activedefrag", Kind::Bool, "no", DEFRAGMENTATION).refusing(NO_DEFRAG),
     accept("rdma-bind", Kind::Words(read_bind), "", RDMA).refusing("No RDMA building support."),
     accept("rdma-port", PORT, "0", RDMA).refusing("No RDMA building support."),
     accept("rdma-rx-size", Kind::Int(65536, 16777216), "1048576", RDMA).immutable(),

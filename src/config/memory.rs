@@ -43,6 +43,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         .idle(SLICES),
     Setting::new("lazyfree-lazy-user-flush", Kind::Bool, "yes", field!(lazyfree_lazy_user_flush))
         .idle(SLICES),
+    Setting::new("activedefrag", Kind::Bool, "no", field!(activedefrag)),
+    Setting::new(
+        "active-defrag-ignore-bytes",
+        Kind::Memory(1, i64::MAX as i128),
+        "100mb",
+        field!(active_defrag_ignore_bytes),
+    ),
+    Setting::new(
+        "active-defrag-threshold-lower",
+        Kind::Int(0, 1000),
+        "10",
+        field!(active_defrag_threshold_lower),
+    ),
     Setting::new("activerehashing", Kind::Bool, "yes", field!(activerehashing)).idle(GROWTH),
 ];
 

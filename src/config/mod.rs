@@ -200,6 +200,12 @@ config! {
     pub lazyfree_lazy_user_del: bool,
     /// Whether values that FLUSHALL deletes are freed in slices.
     pub lazyfree_lazy_user_flush: bool,
+    /// Whether memory is compacted while keys are in use.
+    pub activedefrag: bool,
+    /// Bytes of free memory between blocks below which nothing is compacted.
+    pub active_defrag_ignore_bytes: u64,
+    /// Percentage of free memory between blocks from which on it is compacted.
+    pub active_defrag_threshold_lower: u32,
     /// Whether idle time is used for table growth.
     pub activerehashing: bool,
 

@@ -38,12 +38,12 @@ impl Slice {
     /// Frees the tables of some groups that have no keys. Later calls go on with other groups.
     pub(super) fn trim_some(&mut self) {
         for _ in 0..TRIM_GROUPS {
-            let (db, group) = self.trimmed;
+            let (db, group) = self.chores.trimmed;
             if group < self.databases[db].groups() {
                 self.trim(db, group);
-                self.trimmed.1 += 1;
+                self.chores.trimmed.1 += 1;
             } else {
-                self.trimmed = ((db + 1) % self.databases.len(), 0);
+                self.chores.trimmed = ((db + 1) % self.databases.len(), 0);
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod ahead;
+mod chores;
 mod container;
 mod cut;
 mod database;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use access::Frequency;
 pub use ahead::{SPOTS_MAX, Spot};
+pub use chores::CompactionLimits;
 pub use container::Edit;
 pub use cut::Consumer;
 pub use detached::DetachedValue;

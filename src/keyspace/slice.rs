@@ -6,6 +6,7 @@
 //! leaves its removal to the primary. A loader treats it like any other key.
 
 use super::access::{Access, Frequency};
+use super::chores::Chores;
 use super::cut::Cut;
 use super::database::Database;
 use super::event::Event;
@@ -81,8 +82,7 @@ pub struct Slice {
     pub(super) graveyard: Graveyard,
     pub(super) sweep: Sweep,
     pub(super) eviction: Eviction,
-    /// The group of tables, with its database, that is trimmed next.
-    pub(super) trimmed: (usize, usize),
+    pub(super) chores: Chores,
     pub(super) stats: Stats,
     pub(super) slots: Range<u16>,
     pub(super) now_ms: u64,
@@ -133,7 +133,7 @@ impl Slice {
             graveyard: Graveyard::default(),
             sweep: Sweep::default(),
             eviction: Eviction::default(),
-            trimmed: (0, 0),
+            chores: Chores::default(),
             stats: Stats::default(),
             slots,
             now_ms: 0,

@@ -19,6 +19,10 @@ pub struct Stats {
     pub freed_values: u64,
     /// Commands that have removed all keys.
     pub flushes: u64,
+    /// Entries that compactions have moved.
+    pub moved: u64,
+    /// Entries that compactions have passed and not moved.
+    pub not_moved: u64,
 }
 
 impl Stats {

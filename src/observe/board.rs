@@ -96,6 +96,12 @@ counters! {
     freed_values,
     /// Commands that have removed all keys.
     flushes,
+    /// Entries that compactions have moved.
+    entries_moved,
+    /// Entries that compactions have passed and not moved.
+    entries_not_moved,
+    /// Nanoseconds of compactions.
+    compact_ns_sum,
     /// Wrong passwords.
     auth_failures,
     /// Certificates of clients that name no user.
@@ -167,6 +173,8 @@ gauges! {
     slots_owned,
     /// Values that wait to be freed in slices.
     unfreed_values,
+    /// Whether the shard compacts memory: 1 or 0.
+    compacting,
     /// Bytes of the Lua state for scripts.
     eval_vm_bytes,
     /// Bytes of the Lua state for functions.

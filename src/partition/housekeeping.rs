@@ -3,7 +3,7 @@
 use super::partition::Partition;
 use crate::exec::Facts;
 use crate::exec::Scope;
-use crate::keyspace::{ExpiryRole, Frequency, IsKept, Slice};
+use crate::keyspace::{CompactionLimits, ExpiryRole, Frequency, IsKept, Slice};
 use crate::observe::Board;
 
 impl Partition {
@@ -13,7 +13,7 @@ impl Partition {
         let more = !self.is_away() && self.housekeep_slice(stop_ns);
         let clock = &self.env.process.clock;
         self.tools.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        more
+        more || (self.slice.may_compact() && self.compact(stop_ns))
     }
 
     /// Housekeeps the slice. Keys that a unit has locked, or waits to lock, do not expire
@@ -29,6 +29,40 @@ impl Partition {
         let more = self.slice.housekeep_beside(is_kept, is_over).more;
         self.tell_events();
         more
+    }
+
+    /// Begins a compaction of the slice if the settings ask for one and enough memory is free.
+    pub fn begin_compaction(&mut self) {
+        let config = &self.env.config;
+        if self.is_away() || self.is_loading {
+            return;
+        }
+        if config.activedefrag {
+            let shards = self.env.process.shards();
+            self.slice.begin_compaction(CompactionLimits {
+                free_bytes_min: config.active_defrag_ignore_bytes as usize / shards,
+                free_percent_min: config.active_defrag_threshold_lower as usize,
+            });
+        } else {
+            self.slice.stop_compaction();
+        }
+    }
+
+    /// Continues the compaction that is under way until the monotonic time `stop_ns`. Returns
+    /// whether it goes on.
+    #[cold]
+    pub fn compact(&mut self, stop_ns: u64) -> bool {
+        if self.is_away() {
+            return false;
+        }
+        let clock = &self.env.process.clock;
+        let began_ns = clock.monotonic_ns();
+        self.slice.compact(&mut || clock.monotonic_ns() >= stop_ns);
+        self.env.board.counters.compact_ns_sum.add(clock.monotonic_ns() - began_ns);
+        publish_stats(&self.env.board, &mut self.slice);
+        let is_compacting = self.slice.is_compacting();
+        self.env.board.gauges.compacting.set(i64::from(is_compacting));
+        self.slice.may_compact()
     }
 
     /// Returns whether values or tables were removed that wait to be freed.
@@ -142,4 +176,6 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.evicted.add(stats.evicted);
     counters.freed_values.add(stats.freed_values);
     counters.flushes.add(stats.flushes);
+    counters.entries_moved.add(stats.moved);
+    counters.entries_not_moved.add(stats.not_moved);
 }

@@ -36,6 +36,7 @@ impl Shard {
         if self.cron.begin_round(self.env.now.monotonic_ns) {
             alloc::collect();
             self.batch.shrink();
+            self.partition.begin_compaction();
             self.partition.sample_ttls();
             self.partition.tidy_scripts();
         }

@@ -19,6 +19,9 @@ use std::sync::OnceLock;
 /// The bits of a key's access clock.
 const ACCESS_CLOCK_MASK: u64 = 0xff_ffff;
 
+/// Percentage of a core that a compaction takes at most.
+const COMPACTION_PERCENT: u32 = 33;
+
 /// Seconds per day.
 const DAY_S: u64 = 86_400;
 
@@ -160,7 +163,8 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);
     text.field("mem_overhead_db_hashtable_rehashing", 0);
-    text.field("active_defrag_running", 0);
+    let is_compacting = process.boards.gauges().compacting > 0;
+    text.field("active_defrag_running", if is_compacting { COMPACTION_PERCENT } else { 0 });
     text.field("lazyfree_pending_objects", process.boards.gauges().unfreed_values);
     text.field("lazyfreed_objects", process.boards.totals().freed_values);
 }

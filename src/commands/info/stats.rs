@@ -24,6 +24,12 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("total_forks", 0);
     text.field("migrate_cached_sockets", kept_peers());
     let gauges = view.process.boards.gauges();
+    // An entry is one block, so keys and blocks are the same here.
+    text.field("active_defrag_hits", totals.entries_moved);
+    text.field("active_defrag_misses", totals.entries_not_moved);
+    text.field("active_defrag_key_hits", totals.entries_moved);
+    text.field("active_defrag_key_misses", totals.entries_not_moved);
+    text.field("total_active_defrag_time", totals.compact_ns_sum / 1_000_000);
     text.field("tracking_total_keys", gauges.tracked_keys);
     text.field("tracking_total_items", gauges.tracked_readers);
     text.field("tracking_total_prefixes", view.process.trackers.prefixes());

@@ -63,6 +63,11 @@ impl Word {
         Entry::at(self.0 & ADDRESS_MASK)
     }
 
+    /// Returns the word of the same entry after it was moved to another address.
+    pub fn moved_to(self, entry: Entry) -> Word {
+        Word(self.0 & !ADDRESS_MASK | entry.address())
+    }
+
     /// Returns whether the entry has an expiry, or elements with an expiry.
     #[inline]
     pub fn is_volatile(self) -> bool {
@@ -190,6 +195,12 @@ impl Bucket {
     pub fn chain(&mut self, next: *mut Bucket) {
         assert!(!self.is_chained() && self.tag(WORDS - 1) == 0);
         self.meta |= CHAINED;
+        self.words[WORDS - 1] = next.expose_provenance() as u64;
+    }
+
+    /// Replaces the address of the next bucket after it was moved.
+    pub fn rechain(&mut self, next: *mut Bucket) {
+        assert!(self.is_chained());
         self.words[WORDS - 1] = next.expose_provenance() as u64;
     }
 

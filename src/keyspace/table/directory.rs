@@ -259,6 +259,31 @@ impl Directory {
         }
     }
 
+    /// Moves the last chunk and the array at the root if they are in retired regions of the slab.
+    /// Full chunks and full segments are too large for the slab.
+    pub fn evacuate(&mut self, heap: &mut Heap) {
+        if self.buckets == 0 {
+            return;
+        }
+        let chunks = self.chunks();
+        let last = (self.buckets - 1) % CHUNK_BUCKETS + 1;
+        let chunk = self.bucket((chunks - 1) * CHUNK_BUCKETS);
+        if heap.slab.is_retired(chunk.addr()) {
+            self.resize_last(heap, last, last);
+        }
+        if chunks == 1 || !heap.slab.is_retired(self.root.addr()) {
+            return;
+        }
+        self.root = if chunks <= SEGMENT_CHUNKS {
+            let segment = self.root.cast::<Ref>();
+            array_move(heap, segment, chunks, array_room(chunks)).cast()
+        } else {
+            let segments = chunks.div_ceil(SEGMENT_CHUNKS);
+            let array = self.root.cast::<*mut Ref>();
+            array_move(heap, array, segments, array_room(segments)).cast()
+        };
+    }
+
     /// Returns the bytes of the arrays that lead to the chunks.
     pub fn array_bytes(&self) -> usize {
         let chunks = self.chunks();

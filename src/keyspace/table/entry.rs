@@ -274,6 +274,16 @@ impl Entry {
         unsafe { heap.free(self.0, size) }
     }
 
+    /// Moves the entry to another block. The old one must not be used afterwards.
+    pub(super) fn relocate(self, heap: &mut Heap) -> Entry {
+        let size = self.size();
+        let block = heap.alloc(size);
+        // SAFETY: both blocks have at least this size.
+        unsafe { block.as_ptr().copy_from_nonoverlapping(self.0.as_ptr(), size) };
+        self.free(heap);
+        Entry(block)
+    }
+
     /// Returns the entry at an address that [`Entry::address`] returned.
     #[inline]
     pub fn at(address: u64) -> Entry {

@@ -12,9 +12,11 @@ const PAGE_BYTES: usize = 4096;
 /// The allocator of one slice's blocks.
 #[derive(Debug, Default)]
 pub struct Heap {
-    slab: Slab,
+    pub(super) slab: Slab,
     /// Bytes of the blocks that are in use.
     used_bytes: usize,
+    /// Bytes of the blocks that are in use and not in the slab.
+    large_bytes: usize,
 }
 
 impl Heap {
@@ -31,6 +33,7 @@ impl Heap {
         if size <= SLAB_BYTES_MAX {
             return self.slab.alloc(size);
         }
+        self.large_bytes += Heap::class(size);
         let layout = layout_of(size);
         // SAFETY: the layout is not empty.
         let block = unsafe { alloc(layout) };
@@ -51,6 +54,7 @@ impl Heap {
             if size <= SLAB_BYTES_MAX {
                 self.slab.free(block);
             } else {
+                self.large_bytes -= Heap::class(size);
                 dealloc(block.as_ptr(), layout_of(size));
             }
         }
@@ -69,6 +73,16 @@ impl Heap {
     /// Returns the bytes of the blocks that are in use.
     pub fn used_bytes(&self) -> usize {
         self.used_bytes
+    }
+
+    /// Returns the bytes of the slab's regions.
+    pub fn slab_mapped_bytes(&self) -> usize {
+        self.slab.mapped_bytes()
+    }
+
+    /// Returns the bytes of the slab's blocks that are in use.
+    pub fn slab_bytes(&self) -> usize {
+        self.used_bytes - self.large_bytes
     }
 }
 

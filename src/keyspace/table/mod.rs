@@ -22,6 +22,7 @@
 
 mod apart;
 mod bucket;
+mod compact;
 mod directory;
 mod entry;
 mod heap;
@@ -29,6 +30,7 @@ mod slab;
 
 pub use apart::Apart;
 pub use bucket::Word;
+pub use compact::{Limits, Plan};
 pub use entry::{Draft, Entry, Payload, View};
 pub use heap::{Heap, give_back};
 
@@ -685,6 +687,45 @@ impl Table {
         self.directory.pop(heap);
         assert!(self.buckets() > 0 || (self.keys == 0 && self.overflow == 0));
         true
+    }
+
+    /// Moves what is in retired regions: arrays and chunks of buckets. Call it before
+    /// [`Table::evacuate`] on the buckets.
+    pub fn evacuate_directory(&mut self, heap: &mut Heap) {
+        self.directory.evacuate(heap);
+    }
+
+    /// Moves the entries and the overflow buckets of a chain that are in retired regions. Returns
+    /// the numbers of entries that were moved and that stay.
+    pub fn evacuate(&mut self, heap: &mut Heap, number: u32) -> [u64; 2] {
+        assert!(number < self.buckets());
+        let mut counts = [0; 2];
+        let mut at = self.directory.bucket(number);
+        loop {
+            // SAFETY: the bucket belongs to the chain; nothing else refers to it.
+            let bucket = unsafe { &mut *at };
+            for index in bucket.places() {
+                let word = bucket.word(index);
+                let is_moved = heap.slab.is_retired(word.entry().address() as usize);
+                if is_moved {
+                    bucket.put_word(index, word.moved_to(word.entry().relocate(heap)));
+                }
+                counts[usize::from(!is_moved)] += 1;
+            }
+            let Some(mut next) = bucket.next() else { return counts };
+            if heap.slab.is_retired(next.addr()) {
+                let to = heap.alloc(BUCKET_BYTES).cast::<Bucket>();
+                // SAFETY: an overflow bucket of this chain, to which only `bucket` points; the
+                // memory was just allocated for a bucket.
+                unsafe {
+                    to.write(next.read());
+                    heap.free(NonNull::new_unchecked(next).cast(), BUCKET_BYTES);
+                }
+                next = to.as_ptr();
+                bucket.rechain(next);
+            }
+            at = next;
+        }
     }
 
     /// Returns size and memory of the table.

@@ -25,6 +25,9 @@
 //!
 //! Housekeeping gives a region whose pages are all free back to the system, one region per step. It
 //! keeps the region if few other pages are free.
+//!
+//! A region is retired to empty it: its pages leave all lists, so that no block is allocated there,
+//! and the owners of its blocks move them. `compact.rs` says which regions and when.
 
 use crate::base::alloc::{REGION_BYTES, class_bytes, count_bytes, map_region, unmap_region};
 use std::ptr::{NonNull, null_mut};
@@ -60,6 +63,10 @@ struct Region {
     number: usize,
     /// Whether the region is in the list of regions that were empty.
     is_listed: bool,
+    /// Whether the region is retired.
+    is_retired: bool,
+    /// Bytes of its blocks in use, when they were last counted.
+    weight: u32,
 }
 
 #[repr(C)]
@@ -75,6 +82,8 @@ struct Page {
     /// Bytes of a block, divided by [`STEP`].
     stride: u16,
     class: u8,
+    /// Whether the page is in no list because its region is retired.
+    is_retired: bool,
 }
 
 /// An allocator of small blocks in pages.
@@ -86,6 +95,10 @@ pub struct Slab {
     regions: Vec<*mut Region>,
     /// Regions that were empty when they were added here; each at most once.
     empty: Vec<*mut Region>,
+    /// The addresses of retired regions, in ascending order.
+    retired: Vec<usize>,
+    /// Retired regions without blocks in use.
+    emptied: Vec<*mut Region>,
 }
 
 impl Default for Slab {
@@ -96,6 +109,8 @@ impl Default for Slab {
             free_pages: 0,
             regions: Vec::new(),
             empty: Vec::new(),
+            retired: Vec::new(),
+            emptied: Vec::new(),
         }
     }
 }
@@ -188,6 +203,9 @@ impl Slab {
             (*page).free = (offset / STEP) as u16;
             (*page).used -= 1;
             count_bytes(-((usize::from((*page).stride) * STEP) as i64));
+            if (*page).is_retired {
+                return self.free_retired(page);
+            }
             let class = usize::from((*page).class);
             if (*page).used == 0 {
                 if !was_full {
@@ -216,6 +234,7 @@ impl Slab {
             (*page).free = 0;
             (*page).fresh = (HEADER_BYTES / STEP) as u16;
             (*page).used = 0;
+            (*page).is_retired = false;
             link(&mut self.partial[class], page);
         }
         page
@@ -225,7 +244,7 @@ impl Slab {
     fn page_fresh(&mut self) -> *mut Page {
         let has_fresh = |&region: &*mut Region| {
             // SAFETY: the region exists.
-            unsafe { (*region).fresh < (*region).end }
+            unsafe { (*region).fresh < (*region).end && !(*region).is_retired }
         };
         // Fresh pages are usually in the newest region. Giving a region back may move that one in
         // the list.
@@ -248,8 +267,16 @@ impl Slab {
         // SAFETY: one past the mapping's last byte.
         let end = unsafe { base.add(REGION_BYTES) };
         let number = self.regions.len();
-        let (used_pages, is_listed) = (0, false);
-        let region = Region { base, fresh, end, used_pages, number, is_listed };
+        let region = Region {
+            base,
+            fresh,
+            end,
+            used_pages: 0,
+            number,
+            is_listed: false,
+            is_retired: false,
+            weight: REGION_BYTES as u32,
+        };
         let region = Box::into_raw(Box::new(region));
         self.regions.push(region);
         region
@@ -271,15 +298,21 @@ impl Slab {
         }
     }
 
-    /// Returns whether a region may be empty while enough other pages are free.
+    /// Returns whether a retired region is empty, or whether another one may be empty while enough
+    /// other pages are free.
     pub fn has_spare_region(&self) -> bool {
-        !self.empty.is_empty() && self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES
+        let is_much = self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES;
+        !self.emptied.is_empty() || (is_much && !self.empty.is_empty())
     }
 
     /// Gives at most one region back to the system, which takes about 100 us. When a table is
     /// flushed, many regions become empty at nearly the same time. Returns false if no region can
     /// be given back.
     pub fn release_step(&mut self) -> bool {
+        if let Some(region) = self.emptied.pop() {
+            self.region_free(region);
+            return true;
+        }
         while self.has_spare_region() {
             let region = self.empty.pop().expect("the list was checked above");
             // SAFETY: regions in the list exist, because only this function gives them back.
@@ -299,11 +332,13 @@ impl Slab {
         // SAFETY: all pages below `fresh` are in the list of free pages; `region_new` made the
         // region and its memory.
         unsafe {
-            let mut at = (*region).base;
-            while at < (*region).fresh {
-                unlink(&mut self.free, at.cast());
-                self.free_pages -= 1;
-                at = at.add(PAGE_BYTES);
+            if (*region).is_retired {
+                self.forget_retired(region);
+            } else {
+                pages_of(region, |page| {
+                    unlink(&mut self.free, page);
+                    self.free_pages -= 1;
+                });
             }
             let number = (*region).number;
             assert_eq!(self.regions.swap_remove(number), region);
@@ -312,6 +347,142 @@ impl Slab {
             }
             unmap_region(NonNull::new_unchecked((*region).base));
             drop(Box::from_raw(region));
+        }
+    }
+}
+
+/// Retiring regions.
+impl Slab {
+    /// Returns the bytes of all regions.
+    pub fn mapped_bytes(&self) -> usize {
+        self.regions.len() * REGION_BYTES
+    }
+
+    /// Returns the number of regions.
+    pub fn regions(&self) -> usize {
+        self.regions.len()
+    }
+
+    /// Returns whether the block at this address is in a retired region.
+    #[inline]
+    pub fn is_retired(&self, address: usize) -> bool {
+        self.retired.binary_search(&(address & !(REGION_BYTES - 1))).is_ok()
+    }
+
+    /// Counts the bytes of the blocks in use of the region with this index, which takes about
+    /// 10 us.
+    pub fn weigh(&mut self, index: usize) {
+        let region = self.regions[index];
+        let mut bytes = 0;
+        // SAFETY: the region exists.
+        unsafe {
+            pages_of(region, |page| {
+                bytes += usize::from((*page).used) * usize::from((*page).stride) * STEP;
+            });
+            (*region).weight = bytes as u32;
+        }
+    }
+
+    /// Returns the base addresses of all regions with the bytes that were counted.
+    pub fn weights(&self) -> Vec<(u32, usize)> {
+        // SAFETY: the regions exist.
+        let weight = |&region: &*mut Region| unsafe { ((*region).weight, (*region).base.addr()) };
+        self.regions.iter().map(weight).collect()
+    }
+
+    /// Retires the region at a base address, if it still exists. Takes about 30 us.
+    pub fn retire(&mut self, base: usize) {
+        // SAFETY: regions in the list exist.
+        let is_it = |&region: &*mut Region| unsafe { (*region).base.addr() == base };
+        let Some(region) = self.regions.iter().copied().find(is_it) else { return };
+        let Err(at) = self.retired.binary_search(&base) else { return };
+        self.retired.insert(at, base);
+        // SAFETY: the region exists. A page without blocks in use is in the list of free pages, and
+        // one that is not full in the list of its class.
+        unsafe {
+            (*region).is_retired = true;
+            if std::mem::take(&mut (*region).is_listed) {
+                self.empty.retain(|&it| it != region);
+            }
+            pages_of(region, |page| {
+                (*page).is_retired = true;
+                if (*page).used == 0 {
+                    unlink(&mut self.free, page);
+                    self.free_pages -= 1;
+                } else if !(*page).is_full() {
+                    unlink(&mut self.partial[usize::from((*page).class)], page);
+                }
+            });
+            if (*region).used_pages == 0 {
+                self.emptied.push(region);
+            }
+        }
+    }
+
+    /// Uses the regions again that are still retired, at most one per call. Returns false if there
+    /// is none, except empty ones.
+    pub fn readmit_step(&mut self) -> bool {
+        // SAFETY: regions in the list exist.
+        let is_it =
+            |&region: &*mut Region| unsafe { (*region).is_retired && (*region).used_pages > 0 };
+        let Some(region) = self.regions.iter().copied().find(is_it) else { return false };
+        self.forget_retired(region);
+        // SAFETY: the region exists, and its pages are in no list.
+        unsafe {
+            (*region).is_retired = false;
+            pages_of(region, |page| {
+                (*page).is_retired = false;
+                if (*page).used == 0 {
+                    link(&mut self.free, page);
+                    self.free_pages += 1;
+                } else if !(*page).is_full() {
+                    link(&mut self.partial[usize::from((*page).class)], page);
+                }
+            });
+        }
+        true
+    }
+
+    fn forget_retired(&mut self, region: *mut Region) {
+        // SAFETY: the region exists.
+        let base = unsafe { (*region).base.addr() };
+        let at = self.retired.binary_search(&base).expect("a retired region is listed");
+        self.retired.remove(at);
+    }
+
+    /// Takes note of a block that was freed in a page of a retired region.
+    ///
+    /// # Safety
+    ///
+    /// The page is one of this slab.
+    #[cold]
+    unsafe fn free_retired(&mut self, page: *mut Page) {
+        // SAFETY: the caller's contract; the region of a page exists.
+        unsafe {
+            if (*page).used > 0 {
+                return;
+            }
+            let region = (*page).region;
+            (*region).used_pages -= 1;
+            if (*region).used_pages == 0 {
+                self.emptied.push(region);
+            }
+        }
+    }
+}
+
+/// Calls `each` with all pages of a region that are not fresh.
+///
+/// # Safety
+///
+/// The region exists.
+unsafe fn pages_of(region: *mut Region, mut each: impl FnMut(*mut Page)) {
+    // SAFETY: the caller's contract; pages below `fresh` have a header.
+    unsafe {
+        let mut at = (*region).base;
+        while at < (*region).fresh {
+            each(at.cast());
+            at = at.add(PAGE_BYTES);
         }
     }
 }
