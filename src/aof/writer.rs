@@ -318,6 +318,9 @@ impl State {
             // No further sync would tell that the failure is over.
             self.shared.process.aof.set_sync_failure(0);
         }
+        if !self.files.is_unsure {
+            self.delete_history();
+        }
         let is_always = self.policy == AppendFsync::Always && self.mode != AofMode::Off;
         let disk = self.shared.feed.disk();
         if is_always != disk.is_always() {

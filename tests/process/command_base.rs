@@ -223,3 +223,21 @@ fn a_rewrite_that_is_given_up_is_no_failure() {
         assert!(!server.logged("terminated with error"), "{}", server.log());
     });
 }
+
+#[test]
+fn replaced_files_stay_as_long_as_the_setting_says() {
+    super::on_each_setup(&OPTIONS, |server| {
+        let mut wire = Wire::connect(server.port);
+        let count = || {
+            let folder = std::fs::read_dir(server.folder.join("appendonlydir"));
+            folder.expect("the folder exists").count()
+        };
+        wire.ask(&["CONFIG", "SET", "aof-disable-auto-gc", "yes"]);
+        rewrite(&mut wire);
+        rewrite(&mut wire);
+        assert_eq!(count(), 7, "a manifest, three bases, three files of commands");
+        wire.ask(&["CONFIG", "SET", "aof-disable-auto-gc", "no"]);
+        assert!(wait_for(|| count() == 3), "{} files", count());
+        assert_eq!(wire.ask(&["DEBUG", "LOADAOF"]), "+OK");
+    });
+}
