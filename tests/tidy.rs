@@ -77,6 +77,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE",
     "README.md",
     "benches",
+    "deny.toml",
     "scripts",
     "src",
     "target",

@@ -17,6 +17,7 @@
 
 use super::blocked::Blocked;
 use super::flight::Flight;
+use super::slot_tally::SlotTally;
 use super::subscriptions::Subscriptions;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
@@ -114,6 +115,8 @@ pub struct Connection {
     pub eviction_class: Option<u8>,
     /// Bytes of the arguments of the session command in progress.
     pub argv_bytes: usize,
+    /// The slot of its last command, while bytes are counted for slots.
+    pub tally: Option<Box<SlotTally>>,
 }
 
 impl Connection {
@@ -152,6 +155,7 @@ impl Connection {
             passing_bytes: 0,
             eviction_class: None,
             argv_bytes: 0,
+            tally: None,
         }
     }
 

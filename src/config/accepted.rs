@@ -18,7 +18,6 @@ const PERSISTENCE: &str = "not yet: persistence";
 const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is left";
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: the cluster bus";
-const SLOT_STATS: &str = "not yet: statistics of slots besides the number of keys";
 const DHE: &str = "there are no DHE ciphers";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
@@ -91,7 +90,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("cluster-replica-no-failover", Kind::Bool, "no", CLUSTER)
         .alias("cluster-slave-no-failover"),
     accept("cluster-allow-replica-migration", Kind::Bool, "yes", CLUSTER),
-    accept("cluster-slot-stats-enabled", Kind::Bool, "no", SLOT_STATS),
     accept("cluster-slot-migration-log-max-len", Kind::Int(0, LONG_MAX), "1000", CLUSTER),
     accept("cluster-blacklist-ttl", Kind::Int(0, LONG_MAX), "60", CLUSTER),
     accept("cluster-link-sendbuf-limit", Kind::Memory(0, ULONG_MAX), "0", CLUSTER),

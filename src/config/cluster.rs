@@ -16,6 +16,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("cluster-enabled", Kind::Bool, "no", field!(cluster_enabled)).immutable(),
     Setting::new("cluster-shard-ports", Kind::Bool, "no", field!(cluster_shard_ports)).own(),
     Setting::new("cluster-databases", DATABASES, "1", field!(cluster_databases)).immutable(),
+    Setting::new(
+        "cluster-slot-stats-enabled",
+        Kind::Bool,
+        "no",
+        field!(cluster_slot_stats_enabled),
+    ).shards_settle(),
     Setting::new("cluster-port", PORT, "0", field!(cluster_port)).immutable(),
     Setting::new(
         "cluster-config-file",

@@ -397,6 +397,8 @@ config! {
     pub cluster_enabled: bool,
     /// Whether each shard listens on a port of its own, and is a node to clients of a cluster.
     pub cluster_shard_ports: bool,
+    /// Whether CPU and bytes of commands are counted by hash slot.
+    pub cluster_slot_stats_enabled: bool,
     /// Number of databases of a node of a cluster.
     pub cluster_databases: u32,
     /// Port of the cluster bus; 0: the data port plus 10,000.

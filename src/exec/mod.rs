@@ -82,7 +82,7 @@ pub use running::{RunningScript, RunningScripts};
 pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
 pub use session::{LOADER_ID, Multi, Replies, Session};
 pub use slices::Slices;
-pub use slot_stats::{SlotOrder, SlotStats};
+pub use slot_stats::{SLOT_METRICS, SlotOrder, SlotStats};
 pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
 pub use tracking::{PrefixSet, Trackers, Tracking, TrackingMode};

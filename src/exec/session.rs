@@ -92,11 +92,8 @@ pub struct Session {
     pub is_tls: bool,
     /// Monotonic milliseconds of the connection's start.
     pub connected_ms: u64,
-    /// Monotonic milliseconds of the last command, or of the last bytes in either direction as
-    /// [`Session::note_traffic`] has seen them.
+    /// Monotonic milliseconds of the last command, or of the last bytes in either direction.
     pub active_ms: u64,
-    /// Bytes in both directions, and `active_ms`, at the last call of [`Session::note_traffic`].
-    seen: (u64, u64),
     /// Index of the last command, for CLIENT LIST.
     pub last_command: Option<u16>,
     /// Transaction between MULTI and EXEC; none outside of one.
@@ -166,7 +163,6 @@ impl Session {
             is_tls: false,
             connected_ms: now_ms,
             active_ms: now_ms,
-            seen: (0, now_ms),
             last_command: None,
             multi: None,
             is_asking: false,
@@ -363,17 +359,6 @@ impl Session {
     /// Returns whether the session has the flag.
     pub fn has_flag(&self, flag: u8) -> bool {
         self.flags().as_bytes().contains(&flag)
-    }
-
-    /// Makes the client active if bytes have moved since the last call, but no command came. A
-    /// client is not idle while it sends a large command or reads a large reply.
-    pub fn note_traffic(&mut self, now_ms: u64) {
-        let bytes = self.received_bytes + self.sent_bytes;
-        let (seen_bytes, seen_ms) = self.seen;
-        if bytes != seen_bytes && self.active_ms == seen_ms {
-            self.active_ms = now_ms;
-        }
-        self.seen = (bytes, self.active_ms);
     }
 
     /// Records commands that were taken from the input. `now_ms` is monotonic.

@@ -8,6 +8,7 @@ use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::events::LatencyEvents;
 use super::rates::{RATES, Rates};
+use super::slot_usage::SlotUsage;
 use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Boards {
     pub events: LatencyEvents,
     /// The rates per second.
     pub rates: Rates,
+    /// What the commands on each hash slot have used.
+    pub slot_usage: SlotUsage,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl Boards {
             log_ids: LogIds::default(),
             events: LatencyEvents::default(),
             rates: Rates::default(),
+            slot_usage: SlotUsage::default(),
         }
     }
 
@@ -296,6 +300,7 @@ impl Boards {
             board.stages.clear();
         }
         self.rates.clear();
+        self.slot_usage.reset_all();
     }
 
     fn raw_totals(&self) -> Totals {

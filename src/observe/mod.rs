@@ -16,6 +16,7 @@ mod latency;
 mod log;
 mod monitors;
 mod rates;
+mod slot_usage;
 mod stages;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
@@ -30,6 +31,7 @@ pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};
 pub use monitors::{Lines, MONITOR_BYTES_MAX, Monitor, Monitors};
 pub use rates::{Rate, Rates};
+pub use slot_usage::{SlotSpent, SlotUsage};
 pub use stages::{
     STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_class_bound_ns, stage_histogram,
 };

@@ -128,12 +128,13 @@ impl Partition {
     ) -> Option<Box<SuspendedScript>> {
         let protocol = part.protocol;
         self.begin_part(part);
+        let mode = RunMode::Step { is_of_transaction: part.txn().is_some() };
         let (items, args, output, ends) = part.parts();
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
-        let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        let ran = self.run(&mut batch, mode, &mut waker, &mut timing);
         self.end_cause();
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));

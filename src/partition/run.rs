@@ -16,7 +16,7 @@ use crate::exec::{
     BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Facts, Item, Records, Runner,
     SuspendedScript, Wait,
 };
-use crate::observe::Board;
+use crate::observe::{Board, SlotSpent};
 use crate::resp::{Error, Mark, Output, Protocol, Reply};
 use crate::txn::LockId;
 
@@ -28,7 +28,10 @@ pub enum RunMode {
     /// A client's only command, which may block instead of replying.
     Attempt,
     /// A command between others of its part that run on other threads, or are suspended.
-    Step,
+    Step {
+        /// Whether the part is of a transaction.
+        is_of_transaction: bool,
+    },
     /// Commands of a transaction: one unit, in which no blocked client is served.
     Transaction,
     /// A blocked client's command, run again because one of its keys has changed.
@@ -40,17 +43,19 @@ pub enum RunMode {
 
 impl RunMode {
     fn is_whole(self) -> bool {
-        matches!(self, RunMode::Step | RunMode::Transaction | RunMode::Woken { .. })
+        matches!(self, RunMode::Step { .. } | RunMode::Transaction | RunMode::Woken { .. })
     }
 
     /// Returns whether a script that runs for long may be suspended.
     fn may_suspend(self) -> bool {
-        matches!(self, RunMode::Batch | RunMode::Step)
+        matches!(self, RunMode::Batch | RunMode::Step { .. })
     }
 
     fn attempt(self) -> BlockingAttempt {
         match self {
-            RunMode::Batch | RunMode::Step | RunMode::Transaction => BlockingAttempt::default(),
+            RunMode::Batch | RunMode::Step { .. } | RunMode::Transaction => {
+                BlockingAttempt::default()
+            }
             RunMode::Attempt => BlockingAttempt { may_wait: true, ..Default::default() },
             RunMode::Woken { number } => {
                 BlockingAttempt { may_wait: true, is_woken: true, number, wait: None }
@@ -177,7 +182,7 @@ impl Partition {
                 self.env.board.counters.changes.add(changes);
                 self.tell_events();
             }
-            None => self.settle(effects, timing.spent_ns, &batch.items[..done]),
+            None => self.settle_batch(effects, timing.spent_ns, batch, done),
         }
         Ran { wait, suspended: suspended.map(|script| (done, script)), changes }
     }
@@ -193,7 +198,9 @@ impl Partition {
     ) -> Option<&'i [Item]> {
         let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
         // A transaction is checked as a whole.
-        if !self.env.facts.has(Facts::CLUSTER) || mode == RunMode::Transaction {
+        let of_transaction = RunMode::Step { is_of_transaction: true };
+        let is_checked = mode == RunMode::Transaction || mode == of_transaction;
+        if !self.env.facts.has(Facts::CLUSTER) || is_checked {
             return Some(items);
         }
         match self.served(items, &mut batch.args) {
@@ -209,6 +216,19 @@ impl Partition {
                 None
             }
         }
+    }
+
+    /// Updates counters and statistics for the first `done` commands of a batch.
+    #[inline]
+    fn settle_batch(
+        &mut self,
+        effects: Effects,
+        spent_ns: u64,
+        batch: &mut Batch<'_>,
+        done: usize,
+    ) {
+        self.count_slots(&batch.items[..done], &mut batch.args, spent_ns);
+        self.settle(effects, spent_ns, &batch.items[..done]);
     }
 
     /// Updates counters and statistics once for a batch, after its commands.
@@ -280,6 +300,11 @@ impl Partition {
         }
         self.tell(&ran.events);
         self.post_invalidations(ran.invalidations);
+        let has_key = item.entry.plain_key_args(item.argc as usize).is_some();
+        if self.env.config.cluster_slot_stats_enabled && has_key {
+            let used = SlotSpent { cpu_us: spent_ns / 1_000, ..SlotSpent::default() };
+            self.env.process.boards.slot_usage.add(item.slot, used);
+        }
         self.settle(ran.effects, spent_ns, &[*item]);
     }
 }

@@ -9,6 +9,7 @@ use crate::exec::{BatchArgs, Facts, Item, KeySlots, Process};
 use crate::gate::{KeysHere, SlotUse, UNKNOWN_CLIENT, check_keys, check_slot, check_transaction};
 use crate::keyspace::Slice;
 use crate::mesh::Envelope;
+use crate::observe::SlotSpent;
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 use std::sync::Arc;
@@ -90,6 +91,19 @@ impl Partition {
         Ok(1)
     }
 
+    /// Counts the time of commands for the slots of their keys, if the settings say so.
+    #[inline]
+    pub(super) fn count_slots(
+        &self,
+        items: &[Item],
+        batch_args: &mut BatchArgs<'_>,
+        spent_ns: u64,
+    ) {
+        if self.env.config.cluster_slot_stats_enabled {
+            count_slots(&self.env.process, items, batch_args, spent_ns);
+        }
+    }
+
     /// Returns why a transaction must not run here; none if it may.
     pub fn refusal_of_all(
         &mut self,
@@ -149,6 +163,17 @@ pub fn refusal_on(
     }
 }
 
+#[cold]
+fn count_slots(process: &Process, items: &[Item], batch_args: &mut BatchArgs<'_>, spent_ns: u64) {
+    let cpu_us = spent_ns / items.len().max(1) as u64 / 1_000;
+    for item in items {
+        if let Some(slot) = slot_of_item(item, &batch_args.of(item)) {
+            let used = SlotSpent { cpu_us, ..SlotSpent::default() };
+            process.boards.slot_usage.add(slot, used);
+        }
+    }
+}
+
 /// Returns what is known here of the client: not at which address it has connected.
 fn client_of(item: &Item) -> (&'static str, bool) {
     ("", item.is_tls)
@@ -157,8 +182,7 @@ fn client_of(item: &Item) -> (&'static str, bool) {
 /// Returns the slot of a command's keys; none if it has no keys.
 #[inline]
 fn slot_of_item(item: &Item, args: &Args<'_>) -> Option<u16> {
-    let first = item.entry.keys.first;
-    if first != 0 && first < args.len() {
+    if item.entry.plain_key_args(args.len()).is_some() {
         return Some(item.slot);
     }
     match item.entry.key_slots(args) {

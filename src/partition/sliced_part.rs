@@ -129,6 +129,7 @@ impl Partition {
         let SlicedPart { part, lock, records, spent, .. } = sliced;
         let protocol = part.protocol;
         self.begin_part(part);
+        let mode = RunMode::Step { is_of_transaction: part.txn().is_some() };
         let (items, args, output, ends) = part.parts();
         let is_more = is_more(items, range.start);
         let items = &items[range.clone()];
@@ -136,7 +137,7 @@ impl Partition {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
-        let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        let ran = self.run(&mut batch, mode, &mut waker, &mut timing);
         self.end_cause();
         if let Some((at, script)) = ran.suspended {
             sliced.next = range.start + at;

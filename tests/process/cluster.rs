@@ -55,6 +55,67 @@ fn a_node_serves_its_slots_on_all_shards() {
 
 const NOT_A_NUMBER: &str = "-ERR value is not an integer or out of range";
 
+/// Returns what CLUSTER SLOT-STATS shows of a slot.
+fn slot_stats(wire: &mut Wire, slot: &str) -> String {
+    wire.ask(&["CLUSTER", "SLOT-STATS", "SLOTSRANGE", slot, slot])
+}
+
+#[test]
+fn bytes_and_time_of_commands_count_for_their_slot() {
+    on_each_setup(NODE, |server| {
+        let (mut wire, mut other) = (Wire::connect(server.port), Wire::connect(server.port));
+        assert_eq!(wire.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "+OK");
+        let slot = "12182";
+        assert_eq!(wire.ask(&["SET", "foo", "value"]), "+OK");
+        assert_eq!(slot_stats(&mut wire, slot), "[[:12182, [key-count, :1]]]");
+        let unknown = "-ERR Unrecognized sort metric for ORDERBY.";
+        assert_eq!(wire.ask(&["CLUSTER", "SLOT-STATS", "ORDERBY", "cpu-usec"]), unknown);
+        let turn = |wire: &mut Wire, to: &str| {
+            assert_eq!(wire.ask(&["CONFIG", "SET", "cluster-slot-stats-enabled", to]), "+OK");
+        };
+        turn(&mut wire, "yes");
+        let expect = |wire: &mut Wire, bytes_in: u64, bytes_out: u64| {
+            let text = slot_stats(wire, slot);
+            let bytes = format!("network-bytes-in, :{bytes_in}, network-bytes-out, :{bytes_out}]");
+            assert!(text.contains(&bytes), "{text} has {bytes}");
+            assert_eq!(wire.ask(&["CONFIG", "RESETSTAT"]), "+OK");
+            let text = slot_stats(wire, slot);
+            let zero = "cpu-usec, :0, network-bytes-in, :0, network-bytes-out, :0]";
+            assert!(text.contains(zero), "{text}");
+        };
+        assert_eq!(other.ask(&["SET", "foo", "value"]), "+OK");
+        assert_eq!(other.ask(&["GET", "foo"]), "value");
+        expect(&mut wire, 33 + 22, 5 + 11);
+        other.write(b"SET foo value\r\nGET foo\r\n");
+        assert_eq!((other.reply(), other.reply()), ("+OK".to_owned(), "value".to_owned()));
+        expect(&mut wire, 15 + 9, 5 + 11);
+        for (line, reply) in
+            [("MULTI", "+OK"), ("SET foo value", "+QUEUED"), ("EXEC", "[+OK]"), ("PING", "+PONG")]
+        {
+            assert_eq!(other.ask(&line.split(' ').collect::<Vec<_>>()), reply);
+        }
+        expect(&mut wire, 15 + 33 + 14, 4 + 5);
+        let list = "{foo}l";
+        other.send(&["BLPOP", list, "0"]);
+        assert!(wait_for(|| wire.ask(&["INFO", "clients"]).contains("blocked_clients:1")));
+        assert!(slot_stats(&mut wire, slot).contains("network-bytes-in, :0"));
+        assert_eq!(wire.ask(&["RPUSH", list, "x"]), ":1");
+        assert_eq!(other.reply(), "[{foo}l, x]");
+        expect(&mut wire, 34 + 34, 4 + 23);
+        assert_eq!(other.ask(&["SET", "foo", &"v".repeat(200_000)]), "+OK");
+        let order = ["CLUSTER", "SLOT-STATS", "ORDERBY", "network-bytes-in", "LIMIT", "1"];
+        let first = wire.ask(&order);
+        assert!(first.starts_with("[[:12182, [key-count, :1, cpu-usec, :"), "{first}");
+        assert!(first.contains("network-bytes-in, :200033"), "{first}");
+        assert_eq!(wire.ask(&["CLUSTER", "DELSLOTS", slot]), "+OK");
+        assert_eq!(wire.ask(&["CLUSTER", "ADDSLOTS", slot]), "+OK");
+        expect(&mut wire, 0, 0);
+        turn(&mut wire, "no");
+        assert_eq!(other.ask(&["GET", "foo"]).len(), 200_000);
+        assert_eq!(slot_stats(&mut wire, slot), "[[:12182, [key-count, :1]]]");
+    });
+}
+
 #[test]
 fn a_transaction_is_of_one_slot() {
     on_each_setup(NODE, |server| {
@@ -117,6 +178,15 @@ fn scripts_stay_in_their_slot() {
             assert_eq!(refused, "-ERR Can not run script on cluster, 'no-cluster' flag is set.");
             let slots = eval("return #redis.call('cluster', 'slots')", &[]);
             assert_eq!(slots, ":1");
+        }
+        // A script without keys is of no slot, whatever its arguments are.
+        assert_eq!(wires[0].ask(&["CLUSTER", "DELSLOTSRANGE", "0", "100"]), "+OK");
+        for wire in &mut wires {
+            assert_eq!(wire.ask(&["EVAL", "return ARGV[1]", "0", "x"]), "x");
+            let script = "return redis.call('get', ARGV[1])";
+            assert_eq!(wire.ask(&["EVAL", script, "0", "bar", "y"]), "1");
+            let refused = wire.ask(&["FCALL", "none", "0", "x"]);
+            assert_eq!(refused, "-ERR Function not found");
         }
     });
 }
@@ -484,6 +554,20 @@ fn write_two_nodes(folder: &Path, port: u16) -> String {
     other
 }
 
+/// A command with very many keys of an open slot looks at all of them before it changes any.
+fn expect_refused_as_whole(wire: &mut Wire, other: &str, [ask, again]: [&str; 2]) {
+    assert_eq!(wire.ask(&["CLUSTER", "SETSLOT", "7365", "STABLE"]), "+OK");
+    assert_eq!(wire.ask(&["SET", "{c}7", "1"]), "+OK");
+    assert_eq!(wire.ask(&["CLUSTER", "SETSLOT", "7365", "MIGRATING", other]), "+OK");
+    let keys: Vec<String> = (8..12_000).map(|n| format!("{{c}}{n}")).collect();
+    let mut many = vec!["DEL"];
+    many.extend(keys.iter().map(String::as_str));
+    assert_eq!(wire.ask(&many), ask);
+    many.push("{c}7");
+    assert_eq!(wire.ask(&many), again);
+    assert_eq!(wire.ask(&["GET", "{c}7"]), "1");
+}
+
 #[test]
 fn commands_on_open_slots() {
     for setup in setups() {
@@ -499,12 +583,10 @@ fn commands_on_open_slots() {
             ("CLUSTER SETSLOT 15495 IMPORTING <other>", "+OK"),
             ("SET c 1", "+OK"),
             ("CLUSTER SETSLOT 7365 MIGRATING <other>", "+OK"),
-            // ASKING again does not end the effect.
             ("ASKING", "+OK"),
             ("ASKING", "+OK"),
             ("GET a", "(nil)"),
             ("GET a", moved),
-            // Whether a key of another database has moved is not known.
             ("MOVE a 1", again),
             ("COPY a {a}x DB 1", again),
             ("COPY a {a}x DB 0", moved),
@@ -547,6 +629,7 @@ fn commands_on_open_slots() {
             let line = line.replace("<other>", &other);
             assert_eq!(wire.ask(&line.split(' ').collect::<Vec<_>>()), reply, "{line}");
         }
+        expect_refused_as_whole(&mut wire, &other, [ask, again]);
         end(server);
         std::fs::remove_dir_all(&folder).expect("a folder");
     }

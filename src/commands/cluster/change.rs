@@ -66,7 +66,10 @@ fn assign(
             nodes.assign(slot, Some(me).filter(|_| assignment == Assignment::Add));
         }
         Ok(())
-    })
+    })?;
+    let slots = ranges.iter().flat_map(|(first, last)| *first..=*last);
+    slots.for_each(|slot| cx.process.boards.slot_usage.reset(slot));
+    Ok(())
 }
 
 fn assign_each(

@@ -57,6 +57,9 @@ fn set_slot(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         check_timeout(args)?;
         Ok(carry_out(nodes, slot, keys, action))
     })?;
+    if args[3].eq_ignore_ascii_case(b"node") {
+        process.boards.slot_usage.reset(slot);
+    }
     note(process, &line);
     cx.reply.ok();
     Ok(())

@@ -3,7 +3,8 @@
 use super::{CLUSTER_DISABLED, slot_arg};
 use crate::base::number::parse_i64;
 use crate::base::slot::SLOT_COUNT;
-use crate::exec::{Command, Context, Merge, SlotOrder, SlotStats};
+use crate::exec::{Command, Context, Merge, SLOT_METRICS, SlotOrder, SlotStats};
+use crate::observe::SlotSpent;
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Flag, Group};
 use std::ops::RangeInclusive;
@@ -44,7 +45,9 @@ fn slot_stats(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (true, Some(cluster)) = (process.is_cluster, process.cluster.get()) else {
         return Err(Error::other(CLUSTER_DISABLED));
     };
-    let (range, order) = read_options(args)?;
+    let has_usage = cx.config.cluster_slot_stats_enabled;
+    let metrics = if has_usage { &SLOT_METRICS[..] } else { &SLOT_METRICS[..1] };
+    let (range, order, metric) = read_options(args, metrics)?;
     let nodes = cluster.nodes();
     let own = cx.slice.slots();
     let shown = range.filter(|slot| own.contains(slot) && nodes.is_mine(*slot));
@@ -52,7 +55,12 @@ fn slot_stats(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         let databases = 0..cx.slice.databases();
         databases.map(|db| cx.slice.slot_len(db, slot) as u64).sum::<u64>()
     };
-    let mut stats = SlotStats { order, keys: shown.map(|slot| (slot, keys(slot))).collect() };
+    let figures = |slot: u16| {
+        let SlotSpent { cpu_us, bytes_in, bytes_out } = process.boards.slot_usage.of(slot);
+        (slot, [keys(slot), cpu_us, bytes_in, bytes_out])
+    };
+    let slots = shown.map(figures).collect();
+    let mut stats = SlotStats { order, metric, shown: metrics.len(), slots };
     stats.settle();
     if cx.is_part {
         stats.write_part(&mut cx.reply);
@@ -62,8 +70,11 @@ fn slot_stats(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Parses the filter: the slots that are asked for, and their order.
-fn read_options(args: &Args<'_>) -> Result<(RangeInclusive<u16>, SlotOrder), Error> {
+/// Parses the filter: the slots that are asked for, their order, and the metric of the order.
+fn read_options(
+    args: &Args<'_>,
+    metrics: &[&str],
+) -> Result<(RangeInclusive<u16>, SlotOrder, usize), Error> {
     let kind = args[2].to_ascii_lowercase();
     match (&kind[..], args.len()) {
         (b"slotsrange", 5) => {
@@ -73,17 +84,21 @@ fn read_options(args: &Args<'_>) -> Result<(RangeInclusive<u16>, SlotOrder), Err
                     "ERR Start slot number {first} is greater than end slot number {last}"
                 )));
             }
-            Ok((first..=last, SlotOrder::Number))
+            Ok((first..=last, SlotOrder::Number, 0))
         }
-        (b"orderby", 4..) => Ok((0..=SLOT_COUNT - 1, read_order(args)?)),
+        (b"orderby", 4..) => {
+            let name = &args[3];
+            let mut known = metrics.iter();
+            let metric = known.position(|metric| name.eq_ignore_ascii_case(metric.as_bytes()));
+            let unknown = || Error::other("ERR Unrecognized sort metric for ORDERBY.");
+            let metric = metric.ok_or_else(unknown)?;
+            Ok((0..=SLOT_COUNT - 1, read_order(args)?, metric))
+        }
         _ => Err(Error::subcommand_syntax(b"cluster", &args[1])),
     }
 }
 
 fn read_order(args: &Args<'_>) -> Result<SlotOrder, Error> {
-    if !args[3].eq_ignore_ascii_case(b"key-count") {
-        return Err(Error::other("ERR Unrecognized sort metric for ORDERBY."));
-    }
     let (mut limit, mut is_ascending) = (None, None);
     let mut at = 4;
     while let Some(option) = args.get(at) {

@@ -27,7 +27,6 @@ impl Shard {
                 continue;
             }
             self.clients.peaks.see(connection);
-            connection.session.note_traffic(now_ms);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
             let open_ms = now_ms.saturating_sub(connection.session.connected_ms);
             if open_ms > HANDSHAKE_MS_MAX && connection.stream.awaits_peer() {

@@ -16,6 +16,9 @@ impl Shard {
             at += 1;
             if let Some(connection) = self.connections.get_mut(conn) {
                 connection.is_dirty = false;
+                if connection.tally.is_some() {
+                    self.settle_slot(conn);
+                }
                 self.send_next(conn);
             }
         }

@@ -22,6 +22,10 @@ impl Shard {
             }
             self.port.mesh().point();
             self.make_room();
+            let counts_slots = self.counts_slots();
+            if counts_slots {
+                self.settle_slot(conn);
+            }
             let one_in_flight = self.port.mesh().rules().one_in_flight;
             let mut gatherer = self.gatherer();
             let Some(mut connection) = self.connections.get_mut(conn) else { return };
@@ -54,6 +58,7 @@ impl Shard {
                 || has_subscriptions
                 || is_caching
                 || is_asking
+                || counts_slots
                 || unsent_bytes > self.clients.output_bytes_batched
             {
                 gatherer.commands_max = 1;
@@ -73,6 +78,9 @@ impl Shard {
             let is_alone = connection.flights.is_empty();
             let may_be_large = connection.input.may_hold(self.env.thresholds.request_bytes);
             self.observe(conn, &gathered, may_be_large, has_all_replies);
+            if counts_slots && has_begun {
+                self.begin_slot(conn, &gathered);
+            }
             let is_cached =
                 is_caching && !gathered.alone().is_some_and(|item| item.entry.keeps_caching);
             match gathered {

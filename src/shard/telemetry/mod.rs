@@ -7,6 +7,7 @@ mod inspect;
 pub(super) mod large;
 mod monitor;
 pub(super) mod profile;
+mod slots;
 
 use crate::io::ConnId;
 use crate::observe::Monitor;

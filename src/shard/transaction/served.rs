@@ -8,10 +8,11 @@ use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// Has the owner of the slot of EXEC check the keys of all commands before the first one runs.
-    /// The first round has only some of the commands.
+    /// Has the owner of the slot of EXEC, or of a command with very many keys, check all keys
+    /// before the first command runs. The first round has only some of the commands.
     pub(super) fn carry_whole(&mut self, transaction: &mut Transaction) {
-        if !(transaction.is_exec && transaction.has_locks && self.env.process.is_cluster) {
+        let is_whole = transaction.is_exec || transaction.is_sliced;
+        if !(is_whole && transaction.has_locks && self.env.process.is_cluster) {
             return;
         }
         let (router, process) = (self.env.router, &self.env.process);
