@@ -252,8 +252,9 @@ impl<'a> Runner<'a> {
             if let Some(role) = role {
                 self.set_role(role);
             }
-            // TOUCH exists to set access clocks.
-            let is_quiet = item.is_quiet && !item.entry.command.always_touches;
+            // TOUCH exists to set access clocks. A script's commands keep them one by one.
+            let command = item.entry.command;
+            let is_quiet = item.is_quiet && !command.always_touches && !command.runs_commands;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], batch_args, out);
             if item.is_tracked && item.entry.reads_tracked() {

@@ -131,8 +131,50 @@ impl Nested<'_> {
             ..*self.item
         };
         self.effects.other_databases |= item.db != self.item.db || entry.is_everywhere();
+        let is_quiet = item.is_quiet && !entry.command.always_touches;
+        let clocks = if is_quiet { self.clocks(&item, args) } else { Vec::new() };
+        let result = self.run_item(&item, args, (protocol, out));
+        for (key, clock) in clocks {
+            self.on_slice_of(slot_of(&key), |slice| {
+                let key = slice.key(&key);
+                slice.put_access_clock(db, &key, clock);
+            });
+        }
+        result
+    }
+
+    /// Returns the access clocks of the command's keys that exist: with CLIENT NO-TOUCH the command
+    /// must not change them.
+    fn clocks(&mut self, item: &Item, args: &Args<'_>) -> Vec<(Box<[u8]>, u32)> {
+        let keys = item.entry.key_args(args).unwrap_or_default();
+        let clock = |(arg, _): (usize, _)| {
+            let name = &args[arg];
+            let clock = self.on_slice_of(slot_of(name), |slice| {
+                let key = slice.key(name);
+                Some(slice.peek(usize::from(item.db), &key)?.access_clock())
+            });
+            Some((Box::from(name), clock?))
+        };
+        keys.into_iter().filter_map(clock).collect()
+    }
+
+    /// Calls `visit` with the slice that has the keys of a hash slot.
+    fn on_slice_of<R>(&mut self, slot: u16, visit: impl FnOnce(&mut Slice) -> R) -> R {
+        match self.others.as_deref_mut() {
+            Some(others) => others.with(slot, visit),
+            None => visit(self.slice),
+        }
+    }
+
+    fn run_item(
+        &mut self,
+        item: &Item,
+        args: &mut Args<'_>,
+        (protocol, out): (Protocol, &mut Output),
+    ) -> Result<(), Error> {
+        let entry = item.entry;
         if self.others.is_none() {
-            return self.run_here(&item, args, protocol, out);
+            return self.run_here(item, args, protocol, out);
         }
         if entry.publishes() && self.slice.has_events() {
             // The message follows the events of the script's earlier commands.
@@ -140,27 +182,27 @@ impl Nested<'_> {
         }
         let result = match entry.command.routing {
             KeyRouting::AllShards(merge) => {
-                self.run_everywhere(&item, args, (protocol, out), merge);
+                self.run_everywhere(item, args, (protocol, out), merge);
                 Ok(())
             }
             KeyRouting::Cursor(_) => {
                 let slot = cursor_slot(args);
-                self.run_at(slot, &item, args, protocol, out)
+                self.run_at(slot, item, args, protocol, out)
             }
             KeyRouting::Slot { of, .. } => {
                 let slot = of(args);
-                self.run_at(slot, &item, args, protocol, out)
+                self.run_at(slot, item, args, protocol, out)
             }
-            KeyRouting::PerKey(merge) if self.is_spread(&item, args) => {
-                self.run_per_key(&item, args, (protocol, out), merge);
+            KeyRouting::PerKey(merge) if self.is_spread(item, args) => {
+                self.run_per_key(item, args, (protocol, out), merge);
                 Ok(())
             }
             KeyRouting::Gather | KeyRouting::Discovers(_)
-                if !item.discovers && self.is_spread(&item, args) =>
+                if !item.discovers && self.is_spread(item, args) =>
             {
-                self.run_gathered(&item, args, protocol, out)
+                self.run_gathered(item, args, protocol, out)
             }
-            _ => self.run_at(item.slot, &item, args, protocol, out),
+            _ => self.run_at(item.slot, item, args, protocol, out),
         };
         self.collect_events();
         result

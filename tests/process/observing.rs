@@ -186,3 +186,28 @@ fn use_counters_follow_a_value() {
         assert!(after >= 105, "{after}");
     });
 }
+
+#[test]
+fn scripts_of_a_client_without_touch_keep_access_times() {
+    on_each_setup(&[], |server| {
+        let (mut wire, mut other) = (Wire::connect(server.port), Wire::connect(server.port));
+        for key in ["a", "b", "c", "d"] {
+            wire.ask(&["SET", key, "value"]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2_100));
+        assert_eq!(wire.ask(&["CLIENT", "NO-TOUCH", "ON"]), "+OK");
+        let (read, touch) = ("return redis.call('get', ", "return redis.call('touch', ");
+        for (script, key) in [(read, "a"), (touch, "b")] {
+            wire.ask(&["EVAL", &format!("{script} KEYS[1])"), "1", key]);
+        }
+        // Of these scripts it is not known which keys they use.
+        for (script, key) in [(read, "c"), (touch, "d")] {
+            wire.ask(&["EVAL", &format!("{script} ARGV[1])"), "0", key]);
+        }
+        let mut idle = |key: &str| other.ask(&["OBJECT", "IDLETIME", key]);
+        assert_ne!(idle("a"), ":0");
+        assert_eq!(idle("b"), ":0");
+        assert_ne!(idle("c"), ":0");
+        assert_eq!(idle("d"), ":0");
+    });
+}
