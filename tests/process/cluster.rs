@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Arguments of a node. The port of the bus is given, because free ports may be above 55,535.
-const NODE: &[&str] = &["--cluster-enabled", "yes", "--cluster-port", "17000"];
+pub const NODE: &[&str] = &["--cluster-enabled", "yes", "--cluster-port", "17000"];
 
 const CROSSED: &str = "-CROSSSLOT Keys in request don't hash to the same slot";
 
@@ -214,7 +214,7 @@ fn databases_of_a_node() {
 }
 
 /// Returns a new folder for a server.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("annulet-cluster-{}-{count}", std::process::id());
@@ -224,7 +224,7 @@ fn folder() -> PathBuf {
 }
 
 /// Starts a server in a folder and waits until it accepts connections.
-fn start_in(folder: &Path, setup: Setup, port: u16, arguments: &[&str]) -> Server {
+pub fn start_in(folder: &Path, setup: Setup, port: u16, arguments: &[&str]) -> Server {
     let mut server = Server::launch_in(folder.to_path_buf(), setup, port, arguments, Stdio::null());
     let is_up = wait_for(|| server.logged("Ready to accept connections") || server.is_over());
     assert!(is_up && !server.is_over(), "{}", server.log());
@@ -232,7 +232,7 @@ fn start_in(folder: &Path, setup: Setup, port: u16, arguments: &[&str]) -> Serve
 }
 
 /// Ends a server and keeps its folder.
-fn end(mut server: Server) {
+pub fn end(mut server: Server) {
     Wire::connect(server.port).send(&["SHUTDOWN", "NOSAVE"]);
     assert!(wait_for(|| server.is_over()), "it stops");
     server.folder = PathBuf::new();
@@ -537,102 +537,6 @@ fn follow(wires: &mut [(u16, Wire)], main: &mut Wire) {
     }
     assert_eq!(keys, 100);
     assert_eq!(main.ask(&["DBSIZE"]), ":100");
-}
-
-/// Writes a nodes.conf in which this node has the slots below 8,192 and another node the rest.
-/// Returns the id of the other node.
-fn write_two_nodes(folder: &Path, port: u16) -> String {
-    let (me, other) = ("a".repeat(40), "b".repeat(40));
-    let line = |id: &str, port: u16, flags: &str, slots: &str| {
-        let shard = format!("shard-id={id}");
-        format!("{id} 127.0.0.1:{port}@17000,,tls-port=0,{shard} {flags} - 0 0 1 connected {slots}")
-    };
-    let (me, rest) =
-        (line(&me, port, "myself,master", "0-8191"), line(&other, 7999, "master", "8192-16383"));
-    let text = format!("{me}\n{rest}\nvars currentEpoch 2 lastVoteEpoch 0\n");
-    std::fs::write(folder.join("nodes.conf"), text).expect("a file");
-    other
-}
-
-/// A command with very many keys of an open slot looks at all of them before it changes any.
-fn expect_refused_as_whole(wire: &mut Wire, other: &str, [ask, again]: [&str; 2]) {
-    assert_eq!(wire.ask(&["CLUSTER", "SETSLOT", "7365", "STABLE"]), "+OK");
-    assert_eq!(wire.ask(&["SET", "{c}7", "1"]), "+OK");
-    assert_eq!(wire.ask(&["CLUSTER", "SETSLOT", "7365", "MIGRATING", other]), "+OK");
-    let keys: Vec<String> = (8..12_000).map(|n| format!("{{c}}{n}")).collect();
-    let mut many = vec!["DEL"];
-    many.extend(keys.iter().map(String::as_str));
-    assert_eq!(wire.ask(&many), ask);
-    many.push("{c}7");
-    assert_eq!(wire.ask(&many), again);
-    assert_eq!(wire.ask(&["GET", "{c}7"]), "1");
-}
-
-#[test]
-fn commands_on_open_slots() {
-    for setup in setups() {
-        let (folder, port) = (folder(), free_port());
-        let other = write_two_nodes(&folder, port);
-        let databases = [NODE, &["--cluster-databases", "2"]].concat();
-        let server = start_in(&folder, setup, port, &databases);
-        let mut wire = Wire::connect(port);
-        let again = "-TRYAGAIN Multiple keys request during rehashing of slot";
-        let (ask, moved) = ("-ASK 7365 127.0.0.1:7999", "-MOVED 15495 127.0.0.1:7999");
-        // Slots: c 7365, of this node; a 15495, of the other node.
-        for (line, reply) in [
-            ("CLUSTER SETSLOT 15495 IMPORTING <other>", "+OK"),
-            ("SET c 1", "+OK"),
-            ("CLUSTER SETSLOT 7365 MIGRATING <other>", "+OK"),
-            ("ASKING", "+OK"),
-            ("ASKING", "+OK"),
-            ("GET a", "(nil)"),
-            ("GET a", moved),
-            ("MOVE a 1", again),
-            ("COPY a {a}x DB 1", again),
-            ("COPY a {a}x DB 0", moved),
-            ("MOVE c 1", again),
-            ("MULTI", "+OK"),
-            ("MOVE a 1", again),
-            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
-            // What follows a refused command is not of the transaction.
-            ("MULTI", "+OK"),
-            ("GET c", "+QUEUED"),
-            ("GET a", moved),
-            ("GET {b}x", "+QUEUED"),
-            ("GET c", "+QUEUED"),
-            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
-            // Commands that run at home, alone and behind others.
-            ("SORT {c}none BY x", ask),
-            ("EVAL #!lua\nreturn(redis.call('get','{c}none')) 1 {c}none", ask),
-            ("EVAL return(redis.call('get','c'..'x')) 1 {c}none", ask),
-            ("MULTI", "+OK"),
-            ("SELECT 0", "+QUEUED"),
-            ("SORT {c}none BY x", "+QUEUED"),
-            ("EXEC", ask),
-            ("MULTI", "+OK"),
-            ("SORT {c}none BY x", "+QUEUED"),
-            ("SET c 2", "+QUEUED"),
-            ("EXEC", again),
-            ("MULTI", "+OK"),
-            ("SET c 3", "+QUEUED"),
-            ("EVAL return(redis.call('get','c'..'')) 1 c", "+QUEUED"),
-            ("GET {c}none", "+QUEUED"),
-            ("EXEC", again),
-            ("GET c", "1"),
-            ("MULTI", "+OK"),
-            ("SET c 3", "+QUEUED"),
-            ("EVAL return(redis.call('get','c'..'')) 1 c", "+QUEUED"),
-            ("DEL c", "+QUEUED"),
-            ("SORT c BY x", "+QUEUED"),
-            ("EXEC", "[+OK, 3, :1, []]"),
-        ] {
-            let line = line.replace("<other>", &other);
-            assert_eq!(wire.ask(&line.split(' ').collect::<Vec<_>>()), reply, "{line}");
-        }
-        expect_refused_as_whole(&mut wire, &other, [ask, again]);
-        end(server);
-        std::fs::remove_dir_all(&folder).expect("a folder");
-    }
 }
 
 #[test]

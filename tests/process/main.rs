@@ -21,6 +21,7 @@ mod loadaof;
 mod memory;
 mod migrate;
 mod observing;
+mod open_slots;
 mod pubsub;
 mod server;
 mod settings;

@@ -80,9 +80,12 @@ impl Shard {
     /// Creates a transaction and sends its first round.
     pub(super) fn begin_rounds(&mut self, launch: Launch<'_>) {
         let Launch { to, task, plan, watched, watcher, protocol, steps } = launch;
-        let Task { queue, is_exec, attempt } = task;
+        let Task { mut queue, is_exec, attempt } = task;
         self.transactions.next += 1;
         let is_watching = !watched.is_empty();
+        // If the owner of the slot refuses EXEC, no command may have run anywhere.
+        let is_checked = is_exec && self.slot_of_all(&mut queue).is_some();
+        let is_first_empty = is_watching || is_checked;
         let mut transaction = Box::new(Transaction {
             id: TransactionId(self.transactions.next),
             to,
@@ -94,7 +97,7 @@ impl Shard {
             // Session commands run at home, and only after the check of watched keys.
             has_locks: plan.gathers
                 || plan.has_ask
-                || (is_watching && (plan.shards.len() > 1 || plan.has_session)),
+                || (is_first_empty && (plan.shards.len() > 1 || plan.has_session)),
             is_closing: false,
             next: 0,
             gathering: None,
@@ -116,8 +119,9 @@ impl Shard {
         if let Some(StepsOf { needs, .. }) = steps {
             state_needs(&mut transaction, needs);
         }
-        if transaction.has_locks && is_watching {
-            // No command runs before all shards have confirmed that the watched keys are unchanged.
+        if transaction.has_locks && is_first_empty {
+            // No command runs before all shards have confirmed that the watched keys are unchanged,
+            // and the owner of the slot of a cluster that all keys are here.
             self.send_round(transaction, true);
         } else {
             self.advance(transaction, true);

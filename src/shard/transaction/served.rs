@@ -6,6 +6,7 @@ use crate::exec::{Facts, KeySlots, OffloadedRun, Slices, WorkspaceRun};
 use crate::partition::refusal_on;
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
+use crate::txn::Queue;
 
 impl Shard {
     /// Has the owner of the slot of EXEC, or of a command with very many keys, check all keys
@@ -15,20 +16,12 @@ impl Shard {
         if !(is_whole && transaction.has_locks && self.env.process.is_cluster) {
             return;
         }
+        // Without keys any shard may run it.
+        let Some(slot) = self.slot_of_all(&mut transaction.queue) else { return };
         let (router, process) = (self.env.router, &self.env.process);
         let Some(cluster) = process.cluster.get() else { return };
         let parts = 0..transaction.parts();
         let (items, mut batch_args) = transaction.queue.parts();
-        let slot_of = |slots: KeySlots| match slots {
-            KeySlots::One(slot) => Some(slot),
-            KeySlots::None | KeySlots::Several => None,
-        };
-        let slot = items.iter().find_map(|item| {
-            let args = batch_args.of(item);
-            slot_of(item.entry.key_slots(&args))
-        });
-        // Without keys any shard may run it.
-        let Some(slot) = slot else { return };
         let owner = router.owner(slot);
         let flight = &mut transaction.flight;
         let Some(part) = parts.into_iter().find(|part| flight.owner(*part) == owner) else {
@@ -44,6 +37,19 @@ impl Shard {
             commands
         });
         flight.txn_mut(part).whole = Some((slot, commands));
+    }
+
+    /// Returns the hash slot of the keys of a transaction, on a node of a cluster. Returns none
+    /// without keys.
+    pub(super) fn slot_of_all(&self, queue: &mut Queue) -> Option<u16> {
+        if !self.env.process.is_cluster {
+            return None;
+        }
+        let (items, mut batch_args) = queue.parts();
+        items.iter().find_map(|item| match item.entry.key_slots(&batch_args.of(item)) {
+            KeySlots::One(slot) => Some(slot),
+            KeySlots::None | KeySlots::Several => None,
+        })
     }
 
     /// Returns why the only command of a unit must not run on the slices, which are here; none if
