@@ -12,12 +12,15 @@
 //!   more             next multiple of the page, 4096
 //! ```
 //!
+//! Blocks from 8 MiB on are mappings of their own (`huge.rs`), which grow without a copy.
+//!
 //! With `--cfg system_allocator` the blocks come from the system's allocator instead, which the
 //! sanitizers watch (`scripts/sanitize`). The count stays the one of mimalloc's classes.
 //!
 //! Counting must not make threads contend. Each thread adds to a local counter and moves it to the
 //! global one when it reaches [`FLUSH_BYTES`], or in [`flush_local`].
 
+use super::huge::{is_huge, map, mapped_bytes, remap, unmap};
 #[cfg(system_allocator)]
 use super::system_heap::*;
 #[cfg(not(system_allocator))]
@@ -184,7 +187,7 @@ pub fn committed_bytes() -> u64 {
     // SAFETY: each pointer may be null, and `committed` is valid for writes for the call.
     unsafe { mi_process_info(none, none, none, none, none, &mut committed, none, none) };
     let regions = REGIONS.load(Ordering::Relaxed).max(0) as u64;
-    committed as u64 + regions * REGION_BYTES as u64
+    committed as u64 + regions * REGION_BYTES as u64 + mapped_bytes()
 }
 
 /// Returns memory that this thread has freed to the system, which may take milliseconds.
@@ -240,12 +243,16 @@ const fn layout_bytes(layout: Layout) -> i64 {
 /// mimalloc with a count of the bytes in use.
 pub struct CountingAllocator;
 
-// SAFETY: every call is passed to mimalloc under the same contract. Counting allocates nothing,
+// SAFETY: every call is passed to mimalloc under the same contract, or to `huge` for a layout that
+// alone decides this. Counting allocates nothing,
 // because the counter is a constant-initialised thread local without a destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_bytes(layout_bytes(layout));
+        if is_huge(layout) {
+            return map(layout.size());
+        }
         if is_natural(layout) {
             // SAFETY: the size is not 0, by the caller's contract.
             return unsafe { mi_malloc(layout.size()).cast() };
@@ -257,6 +264,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count_bytes(layout_bytes(layout));
+        if is_huge(layout) {
+            return map(layout.size());
+        }
         if is_natural(layout) {
             // SAFETY: the size is not 0, by the caller's contract.
             return unsafe { mi_zalloc(layout.size()).cast() };
@@ -268,6 +278,10 @@ unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count_bytes(-layout_bytes(layout));
+        if is_huge(layout) {
+            // SAFETY: a block of this layout was mapped, and the caller does not use it any more.
+            return unsafe { unmap(block, layout.size()) };
+        }
         // SAFETY: the block came from mimalloc, which frees any of its blocks by this call.
         unsafe { mi_free(block.cast()) }
     }
@@ -281,9 +295,18 @@ unsafe impl GlobalAlloc for CountingAllocator {
         if old_bytes == new_bytes && cfg!(not(system_allocator)) {
             return block;
         }
+        if is_huge(layout) && is_huge(new) {
+            // SAFETY: a block of this layout was mapped, and the caller uses only the result.
+            let moved = unsafe { remap(block, layout.size(), size) };
+            if !moved.is_null() {
+                count_bytes(new_bytes - old_bytes);
+            }
+            return moved;
+        }
+        let is_mapped = is_huge(layout) || is_huge(new);
         // mimalloc keeps the block when it shrinks by less than half, and the count would not see
         // that.
-        if !is_natural(new) || !is_natural(layout) || size < layout.size() {
+        if is_mapped || !is_natural(new) || !is_natural(layout) || size < layout.size() {
             // SAFETY: both layouts are valid, the blocks are distinct, and the copy is as long
             // as the shorter of the two.
             unsafe {

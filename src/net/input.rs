@@ -10,7 +10,7 @@
 //! [`Input::consume`] discards returned commands. The free space at the front is reclaimed when it
 //! is larger than the rest. So a byte moves at most once per discarded byte.
 
-use crate::resp::{Limits, Parsed, Parser, ProtocolError, Span};
+use crate::resp::{Limits, Parsed, Parser, ProtocolError, Span, resize_capacity};
 use bytes::BytesMut;
 
 /// The most text memory in bytes that a connection keeps between two turns, when everything is
@@ -237,9 +237,10 @@ impl Input {
             self.large = Vec::new();
         } else if self.parser.is_filling()
             && let Some(word) = self.large.last_mut()
+            && word.capacity() > word.len()
         {
             // The buffer was reserved for bytes that have not arrived.
-            *word = BytesMut::from(&word[..]);
+            resize_capacity(word, word.len());
         }
         self.parser.shrink();
     }

@@ -16,7 +16,7 @@ pub use ahead::second_arg;
 pub use args::{Args, LARGE_WORD_BYTES, Span};
 pub use error::Error;
 pub use parse::{LINE_BYTES_MAX, Limits, Parsed, Parser, ProtocolError};
-pub use parse::{RESERVE_BYTES_MAX, TEXT_BYTES_MAX};
+pub use parse::{RESERVE_BYTES_MAX, TEXT_BYTES_MAX, resize_capacity};
 pub use read::{Value, reply_end};
 pub use reply::{Mark, Output, Piece, Reply};
 

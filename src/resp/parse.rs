@@ -21,7 +21,7 @@
 use super::inline;
 use super::{LARGE_WORD_BYTES, Span};
 use crate::base::number::parse_i64;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
@@ -458,11 +458,18 @@ fn large_extend(word: &mut BytesMut, len: usize, bytes: &[u8]) {
     let needed = word.len() + bytes.len();
     assert!(needed <= len, "a word takes no more than its own bytes");
     if needed > word.capacity() {
-        let mut larger = BytesMut::with_capacity(len.min(needed.saturating_mul(4)));
-        larger.extend_from_slice(word);
-        *word = larger;
+        resize_capacity(word, len.min(needed.saturating_mul(4)));
     }
     word.extend_from_slice(bytes);
+}
+
+/// Gives a buffer the capacity of exactly `capacity` bytes, which are at least its length. The
+/// allocator moves the bytes of a huge buffer without a copy.
+pub fn resize_capacity(buffer: &mut BytesMut, capacity: usize) {
+    let mut bytes = Vec::from(std::mem::take(buffer));
+    bytes.shrink_to(capacity);
+    bytes.reserve_exact(capacity - bytes.len());
+    *buffer = BytesMut::from(Bytes::from(bytes));
 }
 
 /// Parses an ordinary command that is completely in the text. Returns none in all other cases, and
