@@ -74,15 +74,15 @@ pub fn long_weight(
     }
     let args = batch_args.of(item);
     let weighing = Weighing { slice, item, enough };
-    let by_args = ARG_WEIGHT * args.len();
+    let by_args = item.entry.args_weight(args.len());
+    // A limit of 1 makes every command long that weighs values, for tests.
     let elements = match weight {
         Weight::Values | Weight::Of(_) if by_args >= enough => by_args,
         Weight::Light | Weight::Args => by_args,
-        Weight::Values => weighing.values(&args),
-        Weight::Of(weigh) => weigh(&weighing, &args),
+        Weight::Values => weighing.values(&args).max(1),
+        Weight::Of(weigh) => weigh(&weighing, &args).max(1),
     };
-    // A limit of 1 makes every command long that has a weight, for tests.
-    let is_long = elements.max(1) >= enough && !item.discovers;
+    let is_long = elements >= enough && !item.discovers;
     is_long.then_some(elements)
 }
 
@@ -208,12 +208,17 @@ pub fn option_count(args: &Args<'_>, from: usize, name: &[u8]) -> Option<usize> 
 }
 
 impl Entry {
+    /// Returns the weight of the arguments, without those that the command always has.
+    fn args_weight(&self, argc: usize) -> usize {
+        ARG_WEIGHT * argc.saturating_sub(usize::from(self.command.card.arity.unsigned_abs()))
+    }
+
     /// Returns whether a command with `argc` arguments may weigh `enough` elements or more.
     #[inline]
     pub fn may_be_long(&self, argc: usize, enough: usize) -> bool {
         match self.command.weight {
             Weight::Light => false,
-            Weight::Args => ARG_WEIGHT * argc >= enough,
+            Weight::Args => self.args_weight(argc) >= enough,
             Weight::Values | Weight::Of(_) => true,
         }
     }
