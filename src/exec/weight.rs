@@ -208,7 +208,7 @@ pub fn option_count(args: &Args<'_>, from: usize, name: &[u8]) -> Option<usize> 
 }
 
 impl Entry {
-    /// Returns the weight of the arguments, without those that the command always has.
+    /// Returns the weight of the arguments, beyond the least number that the command takes.
     fn args_weight(&self, argc: usize) -> usize {
         ARG_WEIGHT * argc.saturating_sub(usize::from(self.command.card.arity.unsigned_abs()))
     }

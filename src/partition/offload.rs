@@ -6,6 +6,7 @@
 //!     ^  '--else--> runs here --next command--> ...                            |
 //!     '------------------------ until all have run: answered ------------------'
 //! ```
+//! The part of a transaction runs in slices (`sliced_part`), also between its long commands.
 
 use super::journal::Place;
 use super::part_job::{PartJob, PoolJob};
@@ -67,26 +68,10 @@ impl Partition {
         mut records: Option<Records>,
     ) -> bool {
         let turn_us = self.enter_time(&part);
-        let enough = self.long_elements_min();
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
-            let caller = part.reply_to.caller(part.home);
-            let (items, mut batch_args, ..) = part.parts();
-            let item = items[at];
-            let walks = item.entry.command.walk.is_some();
-            if !walks
-                && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
-            {
-                let before = self.slice.enter_caller(caller);
-                let workspace = self.lend(&item, &mut batch_args, lock);
-                self.enter_caller(before);
-                // Keys that expired while they were fetched, ahead of the command's own records.
-                match &mut records {
-                    Some(records) => self.record_expired(records, item.at),
-                    None => self.forget_expired(lock),
-                }
-                self.journal.firm_up(lock, records.as_ref());
-                self.offload(part, at, (lock, records), workspace, elements);
+            if let Some(elements) = self.long_command(&mut part, at) {
+                self.send_to_pool(part, at, (lock, records), elements);
                 self.set_time(turn_us);
                 return true;
             }
@@ -101,6 +86,47 @@ impl Partition {
         self.journal.write_part(Place::Reserved(lock), &part, records);
         self.answer_later(part);
         false
+    }
+
+    /// Returns the weight of the command at index `at` of a part, if it must run on the pool.
+    pub(super) fn long_command(&self, part: &mut Envelope, at: usize) -> Option<usize> {
+        let enough = self.long_elements_min();
+        let item = part.items[at];
+        if self.offloads.is_none()
+            || item.entry.command.walk.is_some()
+            || !item.entry.may_be_long(item.argc as usize, enough)
+        {
+            return None;
+        }
+        let (_, mut batch_args, ..) = part.parts();
+        long_weight(&self.slice, &item, &mut batch_args, enough)
+    }
+
+    /// Sends a part to the pool, which runs its command at index `at`.
+    pub(super) fn send_to_pool(
+        &mut self,
+        mut part: Box<Envelope>,
+        at: usize,
+        (lock, mut records): (LockId, Option<Records>),
+        elements: usize,
+    ) {
+        let caller = part.reply_to.caller(part.home);
+        let (items, mut batch_args, ..) = part.parts();
+        let item = items[at];
+        let before = self.slice.enter_caller(caller);
+        let workspace = self.lend(&item, &mut batch_args, lock);
+        self.enter_caller(before);
+        // Keys that expired while they were fetched, ahead of the command's own records.
+        match &mut records {
+            Some(records) => self.record_expired(records, item.at),
+            None => self.forget_expired(lock),
+        }
+        match part.txn() {
+            // What it has changed takes effect with its last round.
+            Some(_) => self.journal.firm_up_expired(lock, records.as_ref()),
+            None => self.journal.firm_up(lock, records.as_ref()),
+        }
+        self.offload(part, at, (lock, records), workspace, elements);
     }
 
     /// Serves the clients that the command before index `at` has unblocked.
@@ -234,7 +260,10 @@ impl Partition {
             }
         }
         self.enter_caller(before);
-        self.run_on(part, at + 1, lock, records);
+        match part.txn() {
+            Some(_) => self.slice_again(part, at, (lock, records)),
+            None => self.run_on(part, at + 1, lock, records),
+        }
     }
 
     /// Runs the commands of a part from index `from` on, after a command that has taken long.

@@ -105,7 +105,7 @@ impl Partition {
     }
 
     /// Runs one round of a transaction, under its locks if it has any. Returns true if the round
-    /// runs in slices and continues later.
+    /// runs in slices, because it has very many commands or a long one, and continues later.
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         self.mesh.partial().begin(&part);
         let mut records = self.records_at(place);
@@ -119,9 +119,10 @@ impl Partition {
         self.note_steps(&mut part, lock);
         self.check_watched(part.txn_mut());
         self.check_served(&mut part);
-        let (is_broken, is_sliced) = (part.txn_mut().is_broken, part.txn_mut().is_sliced);
-        if is_sliced && !is_broken && !part.items.is_empty() {
-            let lock = lock.expect("a unit in slices has requested locks");
+        let is_broken = part.txn_mut().is_broken;
+        let may_run = !is_broken && !part.items.is_empty();
+        if may_run && (part.txn_mut().is_sliced || self.is_offloaded(&mut part)) {
+            let lock = self.lock_running(&mut part, place);
             self.begin_slices(part, lock, records);
             self.set_time(turn_us);
             return true;

@@ -1,9 +1,10 @@
-//! Parts of units with very many commands or keys (EXEC, MGET, DEL): they run in slices, under
-//! locks.
+//! Parts of units with very many commands or keys (EXEC, MGET, DEL), and of transactions with a
+//! long command: they run in slices, under locks.
 //!
 //! ```text
 //!   round arrives --its locks are granted--> queue --one slice a turn--> queue ... --> ends
-//!                 '--a lock conflicts------> waits --granted--> queue
+//!                 '--a lock conflicts------> waits --granted--> queue       ^
+//!   queue --its next command is long--> offload pool --stores what changed--'
 //!   ends:  fetches values, serves blocked clients, replies; OneShot and Release free the locks
 //! ```
 //! Between two slices other units run, as far as the part's locks allow. So the unit is atomic: no
@@ -84,9 +85,16 @@ impl Partition {
         let Some(mut sliced) = self.slices.parts.pop_front() else { return false };
         let now_us = sliced.part.txn_mut().now_us.expect("the part's first round has set it");
         let turn_us = self.set_time(now_us);
-        self.run_slice_of(&mut sliced);
+        let long = self.run_slice_of(&mut sliced);
         let ready = std::iter::from_fn(|| self.slice.take_ready());
         sliced.part.txn_mut().ready.extend(ready);
+        if let Some(elements) = long {
+            let SlicedPart { mut part, next, lock, records, spent, .. } = sliced;
+            self.note_spent(&mut part, spent);
+            self.send_to_pool(part, next, (lock, records), elements);
+            self.set_time(turn_us);
+            return true;
+        }
         if sliced.next < sliced.part.items.len() {
             self.journal.firm_up_expired(sliced.lock, sliced.records.as_ref());
             self.slices.parts.push_back(sliced);
@@ -103,24 +111,46 @@ impl Partition {
         true
     }
 
-    /// Runs the next commands of a part, for a limited time.
-    fn run_slice_of(&mut self, sliced: &mut SlicedPart) {
+    /// Takes a part back from the pool, which has run the command at index `at`.
+    pub(super) fn slice_again(
+        &mut self,
+        mut part: Box<Envelope>,
+        at: usize,
+        (lock, records): (LockId, Option<Records>),
+    ) {
+        // Clients that the command has unblocked are served after the last slice.
+        let ready = std::iter::from_fn(|| self.slice.take_ready());
+        part.txn_mut().ready.extend(ready);
+        let spent = (part.items[at].at, 0);
+        let (next, script) = (at + 1, None);
+        self.slices.parts.push_back(SlicedPart { part, next, lock, records, spent, script });
+    }
+
+    /// Runs the next commands of a part, for a limited time. Returns the weight of the next one if
+    /// it must run on the pool.
+    fn run_slice_of(&mut self, sliced: &mut SlicedPart) -> Option<usize> {
         let stop_ns = self.env.clock_ns() + SLICE_NS_MAX;
         if let Some(script) = sliced.script.take() {
             self.resume_in_slices(sliced, script);
             if sliced.script.is_some() {
-                return;
+                return None;
             }
         }
         let mut left = self.long_elements_min().min(SLICE_ELEMENTS_MAX);
         while left > 0 && sliced.next < sliced.part.items.len() {
-            let range = next_batch(&sliced.part.items, sliced.next, &mut left);
+            let long = self.long_command(&mut sliced.part, sliced.next);
+            if long.is_some() {
+                return long;
+            }
+            let enough = self.long_elements_min();
+            let range = next_batch(&sliced.part.items, sliced.next, (&mut left, enough));
             sliced.next = range.end;
             self.run_some(sliced, range);
             if sliced.script.is_some() || self.env.clock_ns() >= stop_ns {
-                return;
+                return None;
             }
         }
+        None
     }
 
     /// Runs some commands of a part. Further keys of a command run alone, and their time is added
@@ -202,10 +232,14 @@ fn is_more(items: &[Item], at: usize) -> bool {
 }
 
 /// Returns the indexes of the commands that run together from index `next` on, and reduces what is
-/// left of the slice by their weight.
-fn next_batch(items: &[Item], next: usize, left: &mut usize) -> Range<usize> {
+/// left of the slice by their weight. A command that may weigh `enough` elements is the first, so
+/// that it is weighed after the commands before it have run.
+fn next_batch(items: &[Item], next: usize, (left, enough): (&mut usize, usize)) -> Range<usize> {
     let mut end = next;
     while end < items.len() && end - next < BATCH_COMMANDS_MAX && *left > 0 {
+        if end > next && items[end].entry.may_be_long(items[end].argc as usize, enough) {
+            break;
+        }
         // Further keys of a command stand alone.
         if end > next && (is_more(items, next) || is_more(items, end)) {
             break;

@@ -142,6 +142,30 @@ fn a_unit_sees_the_time_at_which_it_takes_effect() {
     }
 }
 
+/// A transaction with a long command runs it on the pool: strangers go on, and clients of its
+/// keys see all of it or nothing.
+#[test]
+fn a_long_command_of_a_transaction_runs_on_the_pool() {
+    for (shards, seed) in [(1, 0), (2, 1), (3, 2)] {
+        let mut server = server(shards, seed, true);
+        let (mut client, mut reader) = (server.client(), server.client());
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["MULTI"]);
+        for command in [&["RPUSH", &key, "a", "b", "c"][..], &["LRANGE", &key, "0", "-1"]] {
+            client.send(command);
+            assert_eq!(client.read(&mut server), Value::Simple(b"QUEUED".to_vec()));
+        }
+        client.send(&["EXEC"]);
+        (0..200).for_each(|_| (0..shards).for_each(|shard| server.turns_of(shard, 1)));
+        assert_eq!(client.try_read(), None, "{shards} shards: it waits for the pool");
+        reader.send(&["LLEN", &key]);
+        let expected = Value::Array(vec![int(3), list(&["a", "b", "c"])]);
+        assert_eq!(client.read(&mut server), expected);
+        assert_eq!(reader.read(&mut server), int(3), "the reader came later");
+        server.check();
+    }
+}
+
 /// A reader that finds a key expired does not remove it from a unit that sees an earlier time.
 #[test]
 fn a_key_of_a_unit_in_slices_stays_until_the_unit_is_over() {
@@ -149,19 +173,20 @@ fn a_key_of_a_unit_in_slices_stays_until_the_unit_is_over() {
         let mut server = server(shards, seed, true);
         let (mut client, mut other) = (server.client(), server.client());
         assert_eq!(other.run(&mut server, ["SET", "volatile", "v", "PX", "10"]), ok());
-        let get = ["GET", "volatile"].to_vec();
-        let mut commands = vec![get.clone()];
-        commands.extend(vec![vec!["GET", "key"]; 60]);
-        commands.push(get);
+        // Weighs nothing, so it runs in a slice and not on the pool.
+        let length = ["STRLEN", "volatile"].to_vec();
+        let mut commands = vec![length.clone()];
+        commands.extend(vec![vec!["STRLEN", "key"]; 60]);
+        commands.push(length);
         // Its first commands have run.
         begin(&mut server, &mut client, &commands, 150);
         server.world.clock.advance_ms(20);
-        other.send(&["GET", "volatile"]);
-        (0..4).for_each(|_| (0..shards).for_each(|shard| server.turns_of(shard, 1)));
-        assert_eq!(other.try_read(), Some(Value::Null));
+        other.send(&["STRLEN", "volatile"]);
+        (0..8).for_each(|_| (0..shards).for_each(|shard| server.turns_of(shard, 1)));
+        assert_eq!(other.try_read(), Some(int(0)));
         let Value::Array(replies) = client.read(&mut server) else { panic!("an array") };
-        assert_eq!([&replies[0], &replies[61]], [&bulk("v"); 2], "{shards} shards: one time");
-        assert_eq!(other.run(&mut server, ["GET", "volatile"]), Value::Null);
+        assert_eq!([&replies[0], &replies[61]], [&int(1); 2], "{shards} shards: one time");
+        assert_eq!(other.run(&mut server, ["STRLEN", "volatile"]), int(0));
         assert_eq!(other.run(&mut server, ["DBSIZE"]), int(0));
         server.check();
     }

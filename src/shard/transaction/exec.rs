@@ -88,6 +88,7 @@ impl Shard {
         let is_watching = !watched.is_empty();
         let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);
         let may_run = is_here && !plan.gathers && !plan.has_session;
+        let may_run = may_run && !self.has_long_command(&mut queue);
         if may_run && !self.has_conflict(conn, &mut queue, is_watching) {
             assert!(is_exec, "a single command with all keys here is no transaction");
             self.transactions.plan = plan;
@@ -100,6 +101,16 @@ impl Shard {
             may_block.then(|| TransactionAttempt::new(self.begin_attempt(conn, to.flight), None));
         let task = Task { queue, is_exec, attempt };
         self.launch_transaction(to, task, plan, &watched);
+    }
+
+    /// Returns whether a command of a transaction whose keys are all here must be offloaded.
+    fn has_long_command(&mut self, queue: &mut Queue) -> bool {
+        let enough = self.env.config.offload_elements_min as usize;
+        let may_be_long = |item: &Item| item.entry.may_be_long(item.argc as usize, enough);
+        let (items, mut batch_args) = queue.parts();
+        self.partition.may_offload()
+            && items.iter().any(may_be_long)
+            && self.partition.has_long(items, &mut batch_args)
     }
 
     /// Returns whether a transaction whose keys are all here would have to wait for a lock.
