@@ -348,10 +348,10 @@ impl Command {
         Command { runs_commands: true, uses_scripting: true, resume: Some(resume), ..self }
     }
 
-    /// Declares that the command needs what scripts run with.
+    /// Declares that the command needs what scripts run with, which the offload pool lacks.
     pub const fn uses_scripting(self) -> Command {
         assert!(matches!(self.handler, Handler::Keys(_)), "a session knows the process");
-        Command { uses_scripting: true, ..self }
+        Command { uses_scripting: true, weight: Weight::Light, ..self }
     }
 
     /// Runs the command on the keys of an open slot that are here.

@@ -75,12 +75,11 @@ pub fn long_weight(
     let args = batch_args.of(item);
     let weighing = Weighing { slice, item, enough };
     let by_args = item.entry.args_weight(args.len());
-    // A limit of 1 makes every command long that weighs values, for tests.
     let elements = match weight {
         Weight::Values | Weight::Of(_) if by_args >= enough => by_args,
         Weight::Light | Weight::Args => by_args,
-        Weight::Values => weighing.values(&args).max(1),
-        Weight::Of(weigh) => weigh(&weighing, &args).max(1),
+        Weight::Values => weighing.values(&args),
+        Weight::Of(weigh) => weigh(&weighing, &args),
     };
     let is_long = elements >= enough && !item.discovers;
     is_long.then_some(elements)

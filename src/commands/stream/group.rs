@@ -162,8 +162,7 @@ static DESTROY: Command = Command::single(
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes().at(2)])
         .args(&[Arg::key("key"), Arg::string("group")]),
-)
-.offload_by(weigh::destroy);
+);
 
 fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;

@@ -109,11 +109,6 @@ pub(super) fn auto_claim(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
     at_most(group.pending_len(), claim.looks()) * (PENDING_WEIGHT + ENTRY_WEIGHT)
 }
 
-/// Returns the weight of XGROUP DESTROY: all pending entries of the group.
-pub(super) fn destroy(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
-    group(weighing, args, (2, 3)).map_or(0, Group::pending_len)
-}
-
 /// Returns the weight of XGROUP DELCONSUMER: the pending entries of the consumer.
 pub(super) fn delete_consumer(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
     let pending = || {
