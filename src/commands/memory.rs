@@ -2,7 +2,7 @@
 
 mod doctor;
 
-use super::footprint::{ALLOCATOR, Footprint, percent};
+use super::footprint::{ALLOCATOR, DatabaseOverhead, Footprint, percent};
 use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Request, SessionContext, Weighing, option_count};
@@ -68,8 +68,12 @@ static DOCTOR: Command = Command::session(
 );
 
 fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    let clients = cx.process.boards.gauges().clients.max(1) as u64;
-    let report = doctor::report(&Footprint::now(cx.process), clients);
+    let counts = doctor::Counts {
+        clients: cx.process.boards.gauges().clients.max(1) as u64,
+        replicas: cx.process.replication().replicas.len() as u64,
+        scripts: cx.process.scripts.len(),
+    };
+    let report = doctor::report(&Footprint::now(cx.process), counts);
     cx.reply.verbatim("txt", report.as_bytes());
     Ok(())
 }
@@ -132,12 +136,9 @@ enum Figure {
 fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     use Figure::{Difference, Ratio, Whole};
     let at = Footprint::now(cx.process);
-    let databases = cx.process.config.snapshot().database_count() as usize;
-    let keys: u64 = (0..databases).map(|db| cx.process.boards.database(db)[0]).sum();
-    let since_start = at.used - at.at_start;
     let ratio = |more: u64, less: u64| Ratio(percent(more, less) / 100.0);
     let difference = |more: u64, less: u64| Difference(more as i64 - less as i64);
-    let figures = [
+    let first = [
         ("peak.allocated", Whole(at.used_peak)),
         ("total.allocated", Whole(at.used)),
         ("startup.allocated", Whole(at.at_start)),
@@ -148,14 +149,17 @@ fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
         ("cluster.links", Whole(0)),
         ("cluster.slot_import", Whole(0)),
         ("cluster.slot_export", Whole(0)),
-        ("aof.buffer", Whole(0)),
-        ("lua.caches", Whole(0)),
-        ("functions.caches", Whole(0)),
+        ("aof.buffer", Whole(at.aof_buffer)),
+        ("lua.caches", Whole(at.scripts.scripts)),
+        ("functions.caches", Whole(at.scripts.functions + at.scripts.vm())),
+    ];
+    let second = [
+        ("overhead.db.hashtable.lut", Whole(at.tables)),
         ("overhead.db.hashtable.rehashing", Whole(0)),
         ("overhead.total", Whole(at.overhead())),
         ("db.dict.rehashing.count", Whole(0)),
-        ("keys.count", Whole(keys)),
-        ("keys.bytes-per-key", Whole(since_start.checked_div(keys).unwrap_or(0))),
+        ("keys.count", Whole(at.keys)),
+        ("keys.bytes-per-key", Whole(at.dataset().checked_div(at.keys).unwrap_or(0))),
         ("dataset.bytes", Whole(at.dataset())),
         ("dataset.percentage", Ratio(at.dataset_percent())),
         ("peak.percentage", Ratio(percent(at.used, at.used_peak))),
@@ -172,16 +176,28 @@ fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
         ("fragmentation", ratio(at.resident, at.used)),
         ("fragmentation.bytes", difference(at.resident, at.used)),
     ];
-    cx.reply.map(figures.len());
-    for (name, figure) in figures {
-        cx.reply.bulk(name.as_bytes());
-        match figure {
-            Whole(number) => cx.reply.integer(number as i64),
-            Difference(number) => cx.reply.integer(number),
-            Ratio(ratio) => cx.reply.double(ratio),
-        }
+    let overheads = (0..cx.process.databases).map(|db| DatabaseOverhead::now(cx.process, db));
+    // Database 0 always exists in the reference server.
+    let used: Vec<_> = overheads.enumerate().filter(|(db, it)| *db == 0 || it.is_used()).collect();
+    cx.reply.map(first.len() + used.len() + second.len());
+    first.into_iter().for_each(|(name, figure)| write_figure(cx, name, figure));
+    for (db, overhead) in used {
+        cx.reply.bulk(format!("db.{db}").as_bytes());
+        cx.reply.map(2);
+        write_figure(cx, "overhead.hashtable.main", Whole(overhead.main));
+        write_figure(cx, "overhead.hashtable.expires", Whole(overhead.expires));
     }
+    second.into_iter().for_each(|(name, figure)| write_figure(cx, name, figure));
     Ok(())
+}
+
+fn write_figure(cx: &mut SessionContext<'_>, name: &str, figure: Figure) {
+    cx.reply.bulk(name.as_bytes());
+    match figure {
+        Figure::Whole(number) => cx.reply.integer(number as i64),
+        Figure::Difference(number) => cx.reply.integer(number),
+        Figure::Ratio(ratio) => cx.reply.double(ratio),
+    }
 }
 
 static HELP: Command = help_command(help_card(Group::Server, "4.0.0"));
@@ -212,6 +228,7 @@ mod tests {
         let shown = show(&bench.run(&["MEMORY", "STATS"]).expect("a reply"));
         assert!(shown.starts_with("[\"peak.allocated\" :"), "{shown}");
         assert!(shown.contains("\"keys.bytes-per-key\" :0 "), "{shown}");
+        assert!(shown.contains("\"db.0\" [\"overhead.hashtable.main\" :0 "), "{shown}");
         let shown = show(&bench.run(&["MEMORY", "MALLOC-STATS"]).expect("a reply"));
         assert!(shown.len() > 100, "{shown}");
         assert!(show(&bench.run(&["MEMORY", "DOCTOR"]).expect("a reply")).contains("Sam"));

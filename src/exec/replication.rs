@@ -224,6 +224,8 @@ pub struct ReplicationFacts {
     pub offset: u64,
     /// The backlog; none until the first replica attaches.
     pub backlog: Option<BacklogFacts>,
+    /// Bytes of the feed in memory: the backlog, and what is kept for slow readers.
+    pub stream_bytes: u64,
     /// The replicas, in the order in which they attached.
     pub replicas: Vec<ReplicaLine>,
     /// Number of full synchronizations.
@@ -243,11 +245,19 @@ impl ReplicationFacts {
             second_offset: -1,
             offset: 0,
             backlog: None,
+            stream_bytes: 0,
             replicas: Vec::new(),
             syncs_full: 0,
             syncs_partial: 0,
             syncs_partial_refused: 0,
         }
+    }
+
+    /// Returns the bytes of the feed that are the backlog, of at most `backlog_max` bytes, and the
+    /// bytes that it keeps for slow readers.
+    pub fn stream(&self, backlog_max: u64) -> [u64; 2] {
+        let backlog = self.backlog.map_or(0, |_| self.stream_bytes.min(backlog_max));
+        [backlog, self.stream_bytes - backlog]
     }
 
     /// Begins a new history with another id. No replica can resume the old history.
@@ -305,6 +315,15 @@ mod tests {
 
     fn in_memory_now(facts: &ReplicationFacts) -> usize {
         facts.acks(None).count(AckWish::Memory(1), 0).replicas
+    }
+
+    #[test]
+    fn the_stream_beyond_the_backlog_is_for_slow_readers() {
+        let mut facts = ReplicationFacts::new(NO_REPLID.to_string());
+        facts.stream_bytes = 1_000;
+        assert_eq!(facts.stream(300), [0, 1_000], "without replicas there is no backlog");
+        facts.backlog = Some(BacklogFacts { first_byte: 1, len: 1_000, memory_bytes: 1_000 });
+        assert_eq!((facts.stream(300), facts.stream(5_000)), ([300, 700], [1_000, 0]));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Database {
     with_moments: usize,
     /// The keys counted by `with_moments` that have no expiry themselves.
     moments_only: usize,
+    /// Bytes of the tables, without the entries.
+    table_bytes: usize,
     /// A lower bound: no key and no element has expired before this tick. It ignores the expired
     /// keys and elements that the last sweep had to leave.
     pub earliest: Tick,
@@ -54,6 +56,7 @@ impl Database {
         volatile: 0,
         with_moments: 0,
         moments_only: 0,
+        table_bytes: 0,
         earliest: Tick::NEVER,
     };
 
@@ -67,7 +70,10 @@ impl Database {
             self.slots = slots;
         }
         let tables = &mut self.groups[index / GROUP_TABLES].tables;
-        tables.get_or_insert_with(|| Box::new([Table::EMPTY; GROUP_TABLES]));
+        if tables.is_none() {
+            *tables = Some(Box::new([Table::EMPTY; GROUP_TABLES]));
+            self.table_bytes += size_of::<[Table; GROUP_TABLES]>();
+        }
     }
 
     /// Returns the number of groups.
@@ -83,6 +89,7 @@ impl Database {
             && tables.iter().all(|table| table.buckets() == 0)
         {
             group.tables = None;
+            self.table_bytes -= size_of::<[Table; GROUP_TABLES]>();
         }
     }
 
@@ -99,6 +106,11 @@ impl Database {
     /// Returns the number of keys that have elements with an expiry.
     pub fn with_moments_len(&self) -> usize {
         self.with_moments
+    }
+
+    /// Returns the bytes of the tables, without the entries.
+    pub fn table_bytes(&self) -> usize {
+        self.table_bytes
     }
 
     /// Counts a key in (`on`) or out that has elements with an expiry; `has_expiry` says whether
@@ -129,7 +141,12 @@ impl Database {
         let tables = group.tables.as_mut().expect("the table exists");
         let table = &mut tables[index % GROUP_TABLES];
         let (keys, volatile) = (table.len(), table.volatile_len());
+        let shape = table.shape();
         let result = change(table);
+        if table.shape() != shape {
+            self.table_bytes += Table::bytes(table.shape());
+            self.table_bytes -= Table::bytes(shape);
+        }
         self.earliest = self.earliest.min(table.earliest());
         if table.len() != keys || table.volatile_len() != volatile {
             group.keys = group.keys + table.len() - keys;
@@ -198,18 +215,20 @@ impl Database {
 
     /// Asserts that all sums are right. O(slots), for tests.
     pub fn check(&self) {
-        let (mut keys, mut volatile) = (0, 0);
+        let (mut keys, mut volatile, mut bytes) = (0, 0, 0);
         for group in &self.groups {
             assert!(group.tables.is_some() || (group.keys == 0 && group.occupied == 0));
+            bytes += group.tables.iter().map(|tables| size_of_val(&**tables)).sum::<usize>();
             for (index, table) in group.tables.iter().flat_map(|all| all.iter()).enumerate() {
                 let bit = 1u64 << index;
                 assert_eq!(group.occupied & bit != 0, table.len() > 0);
                 assert_eq!(group.volatile & bit != 0, table.volatile_len() > 0);
                 keys += table.len();
                 volatile += table.volatile_len();
+                bytes += Table::bytes(table.shape());
             }
         }
-        assert_eq!((self.keys, self.volatile), (keys, volatile));
+        assert_eq!((self.keys, self.volatile, self.table_bytes), (keys, volatile, bytes));
         assert!(self.moments_only <= self.with_moments.min(self.volatile));
         assert_eq!(self.groups.iter().map(|group| group.keys).sum::<usize>(), keys);
     }

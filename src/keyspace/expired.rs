@@ -151,6 +151,11 @@ impl Slice {
         }
     }
 
+    /// Returns the bytes of a database's tables, without the entries.
+    pub fn table_bytes(&self, db: usize) -> usize {
+        self.databases[db].table_bytes()
+    }
+
     /// Returns the number of keys of a database that have elements with an expiry.
     pub fn with_moments_len(&self, db: usize) -> usize {
         self.databases[db].with_moments_len()

@@ -46,6 +46,7 @@ pub use expire::{IsKept, Work};
 pub use expired::Expired;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
+pub use table::{FIELD_BYTES as EXPIRY_BYTES, HEADER_BYTES as ENTRY_HEADER_BYTES};
 pub use table::{TableInfo, View};
 pub use tracking::{Caller, ChangedKeys, INVALIDATIONS_MAX, Invalidation, Prefixes, TrackersView};
 pub use watch::WatcherId;

@@ -190,6 +190,8 @@ pub struct DatabaseGauges {
     pub volatile: Gauge,
     /// Number of keys with fields that have a time to live.
     pub with_moments: Gauge,
+    /// Bytes of the tables that lead to the keys.
+    pub table_bytes: Gauge,
     /// Average time to live in milliseconds, over the keys that have one.
     pub ttl_ms: Gauge,
 }

@@ -179,6 +179,12 @@ impl Boards {
         ]
     }
 
+    /// Returns the bytes of the tables that lead to the keys of a database.
+    pub fn table_bytes(&self, number: usize) -> u64 {
+        let sum: i64 = self.iter().map(|board| board.databases[number].table_bytes.get()).sum();
+        sum.max(0) as u64
+    }
+
     /// Returns the longest turn of any shard in nanoseconds: since the last reset, and since the
     /// start.
     pub fn longest_turn_ns(&self) -> (u64, u64) {

@@ -160,6 +160,7 @@ impl Partition {
         gauges.keys.set(self.slice.len(db) as i64);
         gauges.volatile.set(self.slice.volatile_len(db) as i64);
         gauges.with_moments.set(self.slice.with_moments_len(db) as i64);
+        gauges.table_bytes.set(self.slice.table_bytes(db) as i64);
     }
 }
 

@@ -77,11 +77,9 @@ impl Shard {
     }
 
     /// Updates the bytes that do not count towards `maxmemory`: what the stream holds for slow
-    /// readers beyond the backlog, which everybody shares.
+    /// replicas and for the append-only file, beyond the backlog.
     pub(super) fn note_uncounted(&mut self) {
-        let backlog = self.env.process.replication().backlog;
-        let kept = self.env.config.repl_backlog_size;
-        let bytes = backlog.map_or(0, |backlog| backlog.memory_bytes.saturating_sub(kept));
+        let [_, bytes] = self.env.process.replication().stream(self.env.config.repl_backlog_size);
         self.env.process.room.set_uncounted_bytes(bytes);
     }
 }

@@ -10,7 +10,7 @@ use crate::base::system;
 use crate::cluster::Viewer;
 use crate::commands::cluster::info_fields;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
-use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
+use crate::commands::footprint::{ALLOCATOR, Footprint, ScriptBytes, percent};
 use crate::config::{Config, VERSION};
 use crate::exec::{AofMode, Pause};
 use crate::pubsub::Count;
@@ -160,7 +160,7 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_replicas_repl_buffer", 0);
     text.field("mem_clients_slaves", at.replica_clients);
     text.field("mem_clients_normal", at.clients);
-    text.field("mem_aof_buffer", 0);
+    text.field("mem_aof_buffer", at.aof_buffer);
     text.field("mem_allocator", ALLOCATOR);
     text.field("mem_overhead_db_hashtable_rehashing", 0);
     let is_compacting = process.boards.gauges().compacting > 0;
@@ -269,32 +269,8 @@ pub(super) fn cpu(view: &View<'_>, text: &mut Text) {
 /// Writes nothing: there are no modules.
 pub(super) fn modules(_view: &View<'_>, _text: &mut Text) {}
 
-/// Memory of the Lua states, and of the texts of scripts and functions.
-struct ScriptBytes {
-    eval_vm: u64,
-    functions_vm: u64,
-    scripts: u64,
-    functions: u64,
-}
-
-impl ScriptBytes {
-    fn of(view: &View<'_>) -> ScriptBytes {
-        let gauges = view.process.boards.gauges();
-        ScriptBytes {
-            eval_vm: gauges.eval_vm_bytes as u64,
-            functions_vm: gauges.functions_vm_bytes as u64,
-            scripts: view.process.scripts.bytes() as u64,
-            functions: view.process.functions.libraries().bytes() as u64,
-        }
-    }
-
-    fn vm(&self) -> u64 {
-        self.eval_vm + self.functions_vm
-    }
-}
-
 fn scripting(view: &View<'_>, text: &mut Text) {
-    let at = ScriptBytes::of(view);
+    let at = ScriptBytes::now(view.process);
     let (libraries, functions) = view.process.functions.libraries().counts();
     text.field("used_memory_lua", at.eval_vm);
     text.field("used_memory_vm_eval", at.eval_vm);
@@ -311,7 +287,7 @@ fn scripting(view: &View<'_>, text: &mut Text) {
 
 /// Writes the engines that run scripts.
 pub(super) fn engines(view: &View<'_>, text: &mut Text) {
-    let at = ScriptBytes::of(view);
+    let at = ScriptBytes::now(view.process);
     text.field("engines_count", 1);
     text.field("engines_total_used_memory", at.vm());
     text.field("engines_total_memory_overhead", 0);

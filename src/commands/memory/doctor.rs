@@ -11,8 +11,25 @@ const DIFFERENCE_MIN: u64 = 10 << 20;
 /// Average buffer bytes per client above which the report warns.
 const CLIENT_BYTES: u64 = 200 << 10;
 
-/// Returns the report on a process with this footprint and number of clients.
-pub(super) fn report(at: &Footprint, clients: u64) -> String {
+/// Bytes of all replicas above which the report warns.
+const REPLICA_BYTES: u64 = 10 << 20;
+
+/// Number of cached scripts above which the report warns.
+const SCRIPTS_MAX: usize = 1_000;
+
+/// Numbers that the report depends on besides bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Clients, replicas included.
+    pub(super) clients: u64,
+    /// Replicas.
+    pub(super) replicas: u64,
+    /// Cached scripts.
+    pub(super) scripts: usize,
+}
+
+/// Returns the report on a process with this footprint.
+pub(super) fn report(at: &Footprint, counts: Counts) -> String {
     if at.used < USED_MIN {
         return "Hi Sam, this instance is empty or is using very little memory, my issues detector \
                 can't be used in these conditions. Please, leave for your mission on Earth and \
@@ -42,9 +59,24 @@ pub(super) fn report(at: &Footprint, clients: u64) -> String {
              may help after a peak.",
         ),
         (
-            at.clients / clients.max(1) > CLIENT_BYTES,
+            is_over(at.resident, at.committed, 11),
+            "High allocator overhead: the process takes much more physical memory than the \
+             allocator holds for it. This is harmless after a peak; MEMORY PURGE may help.",
+        ),
+        (
+            counts.replicas > 0 && at.replica_clients > REPLICA_BYTES,
+            "Big replica buffers: a replica receives the stream more slowly than it grows. INFO \
+             replication shows the lag of each, and CLIENT LIST its output (omem).",
+        ),
+        (
+            at.clients / counts.clients.saturating_sub(counts.replicas).max(1) > CLIENT_BYTES,
             "Big client buffers: clients send commands faster than the server runs them, or do not \
              read their replies. CLIENT LIST shows the clients (qbuf, omem).",
+        ),
+        (
+            counts.scripts > SCRIPTS_MAX,
+            "Many scripts: clients may be generating scripts instead of passing KEYS and ARGV to \
+             a few of them. SCRIPT FLUSH frees their memory.",
         ),
     ];
     let found: Vec<&str> =
@@ -70,15 +102,20 @@ mod tests {
     #[test]
     fn only_problems_are_reported() {
         let mut at = Footprint { used: 1 << 20, ..Footprint::default() };
-        assert!(report(&at, 1).starts_with("Hi Sam, this instance is empty"));
+        let counts = Counts { clients: 1, ..Counts::default() };
+        assert!(report(&at, counts).starts_with("Hi Sam, this instance is empty"));
         let bytes = 100 << 20;
         at = Footprint { used: bytes, used_peak: bytes, resident: bytes, ..at };
         at.committed = bytes;
-        assert!(report(&at, 1).starts_with("Hi Sam, I can't find"));
+        assert!(report(&at, counts).starts_with("Hi Sam, I can't find"));
         at.used_peak = 2 * bytes;
         at.clients = 1 << 20;
-        let text = report(&at, 2);
+        let text = report(&at, Counts { clients: 2, ..counts });
         assert!(text.contains(" * Peak memory") && text.contains(" * Big client"), "{text}");
         assert_eq!(text.matches(" * ").count(), 2);
+        at.replica_clients = 11 << 20;
+        let text = report(&at, Counts { clients: 8, replicas: 1, scripts: 1_001 });
+        assert!(text.contains(" * Big replica") && text.contains(" * Many scripts"), "{text}");
+        assert_eq!(text.matches(" * ").count(), 3);
     }
 }

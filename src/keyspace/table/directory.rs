@@ -284,9 +284,14 @@ impl Directory {
         };
     }
 
+    /// Returns the bytes that a directory of this number of buckets takes, with its chunks.
+    pub fn bytes(buckets: u32) -> usize {
+        Directory::array_bytes(buckets) + Directory::chunk_bytes(buckets)
+    }
+
     /// Returns the bytes of the arrays that lead to the chunks.
-    pub fn array_bytes(&self) -> usize {
-        let chunks = self.chunks();
+    fn array_bytes(buckets: u32) -> usize {
+        let chunks = buckets.div_ceil(CHUNK_BUCKETS);
         let bytes = |items: u32, item: usize| Heap::class(items as usize * item);
         match chunks {
             0 | 1 => 0,
@@ -300,12 +305,12 @@ impl Directory {
     }
 
     /// Returns the bytes of the chunks.
-    pub fn chunk_bytes(&self) -> usize {
-        if self.buckets == 0 {
+    fn chunk_bytes(buckets: u32) -> usize {
+        if buckets == 0 {
             return 0;
         }
-        let last = (self.buckets - 1) % CHUNK_BUCKETS + 1;
-        (self.buckets - last + chunk_room(last)) as usize * BUCKET_BYTES
+        let last = (buckets - 1) % CHUNK_BUCKETS + 1;
+        (buckets - last + chunk_room(last)) as usize * BUCKET_BYTES
     }
 }
 

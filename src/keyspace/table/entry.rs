@@ -51,11 +51,11 @@ const WIDE_KEY: u8 = 0x20;
 const WIDE_VALUE: u8 = 0x40;
 const EDITED: u8 = 0x80;
 
-/// Bytes before the expiry.
-const HEADER_BYTES: usize = 4;
+/// Bytes of an entry before its expiry: the kind and the access clock.
+pub const HEADER_BYTES: usize = 4;
 
 /// Bytes of an expiry, of an integer and of a pointer.
-const FIELD_BYTES: usize = 8;
+pub const FIELD_BYTES: usize = 8;
 
 /// Bytes of a line of the processor's cache.
 const LINE_BYTES: usize = 64;

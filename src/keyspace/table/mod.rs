@@ -31,7 +31,7 @@ mod slab;
 pub use apart::Apart;
 pub use bucket::Word;
 pub use compact::{Limits, Plan};
-pub use entry::{Draft, Entry, Payload, View};
+pub use entry::{Draft, Entry, FIELD_BYTES, HEADER_BYTES, Payload, View};
 pub use heap::{Heap, give_back};
 
 use crate::base::rng::Rng;
@@ -735,10 +735,20 @@ impl Table {
             buckets: self.buckets() as usize,
             overflow_buckets: self.overflow as usize,
             chunks: self.chunks() as usize,
-            bytes: self.directory.chunk_bytes()
-                + self.directory.array_bytes()
-                + self.overflow as usize * BUCKET_BYTES,
+            bytes: Table::bytes(self.shape()),
         }
+    }
+
+    /// Returns the number of buckets that hashes lead to, and of the buckets that are chained to
+    /// others.
+    #[inline]
+    pub fn shape(&self) -> [u32; 2] {
+        [self.buckets(), self.overflow]
+    }
+
+    /// Returns the bytes of the buckets and of the directory of a table with this shape.
+    pub fn bytes([buckets, overflow]: [u32; 2]) -> usize {
+        Directory::bytes(buckets) + overflow as usize * BUCKET_BYTES
     }
 
     /// Asserts all invariants. O(keys), for tests.

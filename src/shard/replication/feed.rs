@@ -127,6 +127,7 @@ impl Shard {
         }
         let mut facts = self.env.process.replication();
         facts.offset = self.replication.feed.end_offset();
+        facts.stream_bytes = backlog.memory_bytes;
         if facts.backlog.is_some() {
             facts.backlog = Some(backlog);
         }
@@ -137,6 +138,7 @@ impl Shard {
     pub(super) fn end_feed(&mut self, readers: u64) {
         self.note_needs();
         if self.replication.feed.end_unread(readers) {
+            self.env.process.replication().stream_bytes = 0;
             let text = "Replication backlog freed: no replica for repl-backlog-ttl.";
             self.env.process.log.notice(text);
         }
