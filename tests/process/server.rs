@@ -118,19 +118,6 @@ impl Server {
         self.log.lock().expect("no reader panics").contains(text)
     }
 
-    /// Returns the CPU time that the threads of the process have had so far, in nanoseconds
-    /// (`/proc/PID/task/TID/schedstat`).
-    pub fn cpu_ns(&self) -> u64 {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let tasks = std::fs::read_dir(tasks).expect("the process runs");
-        let ran_ns = |task: std::fs::DirEntry| -> u64 {
-            // A thread may have ended since the folder was read.
-            let line = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            line.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        tasks.flatten().map(ran_ns).sum()
-    }
-
     /// Whether the process has ended; then its log is complete.
     pub fn is_over(&mut self) -> bool {
         let is_over = self.child.try_wait().expect("the child can be waited for").is_some();
