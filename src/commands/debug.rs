@@ -15,11 +15,11 @@ use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
 use process::debug_process;
 use protocol::reply_sample;
-use reply_buffer::{limit_all_replies, set_reply_buffer};
+use reply_buffer::{hold_tls_output, limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// The lines of DEBUG HELP: the reference's own lines for the subcommands that exist here.
-const HELP: [&str; 76] = [
+const HELP: [&str; 78] = [
     "AOF-FLUSH-SLEEP <microsec>",
     "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
@@ -96,6 +96,8 @@ const HELP: [&str; 76] = [
     "    Stop the server for <seconds>. Decimals allowed.",
     "DICT-RESIZING <0|1>",
     "    Enable or disable the main dict and expire dict resizing.",
+    "FORCE-TLS-WRITE-ERROR <0|1>",
+    "    Force TLS write error for testing.",
 ];
 
 /// Upper bound of the size from which a list stores an element in a node of its own, as DEBUG
@@ -133,6 +135,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
         (b"error", Some(arg), 3) => cx.reply.error_bytes(arg),
+        (b"force-tls-write-error", Some(arg), 3) => hold_tls_output(cx, arg)?,
         (b"htstats", Some(arg), _) => {
             let in_full = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"full"));
             let db = read_database(cx, arg)?;

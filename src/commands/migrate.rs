@@ -11,12 +11,14 @@
 
 use crate::base::clock::Clock;
 use crate::base::number::parse_i64;
-use crate::control::{Peer, has_timed_out};
+use crate::control::{Carrier, Peer, Target, TimedSocket, has_timed_out};
 use crate::exec::{ArgAt, Command, Context, Weighing};
 use crate::keyspace::Event;
+use crate::net::tls::ClientStream;
 use crate::rdb::Encoder;
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
+use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
 
@@ -175,6 +177,25 @@ impl<'w> Options<'w> {
     }
 }
 
+impl Options<'_> {
+    /// Returns what tells connections apart that were opened with different users or passwords.
+    fn credentials(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in [self.user, self.password] {
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            digest.update(length.to_le_bytes());
+            digest.update(part.unwrap_or_default());
+        }
+        digest.finalize().into()
+    }
+}
+
+impl Carrier for ClientStream<TimedSocket> {
+    fn socket(&mut self) -> &mut TimedSocket {
+        self.inner()
+    }
+}
+
 /// A step that has failed, and whether it was a write.
 struct Lost {
     error: io::Error,
@@ -257,8 +278,16 @@ fn attempt(
     keys: &[usize],
 ) -> Result<Answers, Error> {
     let [host, port] = [1, 2].map(|at| String::from_utf8_lossy(&args[at]).into_owned());
-    let mut peer =
-        Peer::connect(&host, &port, options.timeout).map_err(|error| not_connected(&error))?;
+    let is_secure = cx.config.tls_cluster;
+    let target = Target { host, port, is_secure, credentials: options.credentials() };
+    let wrap = |socket: TimedSocket| -> io::Result<Box<dyn Carrier>> {
+        Ok(match is_secure {
+            true => Box::new(ClientStream::connect(cx.config, socket)?),
+            false => Box::new(socket),
+        })
+    };
+    let peer = Peer::connect(&target, options.timeout, &wrap);
+    let mut peer = peer.map_err(|error| not_connected(&error, is_secure))?;
     let mut answers = Answers::default();
     match exchange(cx, (args, options, keys), &mut peer, &mut answers) {
         Ok(()) => {
@@ -271,10 +300,12 @@ fn attempt(
 }
 
 /// Returns the reply if there is no connection. The reference server notices a refused one only
-/// when it writes.
-fn not_connected(error: &io::Error) -> Error {
+/// when it writes, and by TLS it writes at once.
+fn not_connected(error: &io::Error, is_secure: bool) -> Error {
     Error::other(match error.kind() {
-        io::ErrorKind::ConnectionRefused => "IOERR error or timeout writing to target instance",
+        io::ErrorKind::ConnectionRefused if !is_secure => {
+            "IOERR error or timeout writing to target instance"
+        }
         _ => "IOERR error or timeout connecting to the client",
     })
 }

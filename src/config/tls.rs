@@ -6,7 +6,6 @@ use super::{TlsAuthClients, TlsClientUser};
 const INT_MAX: i128 = i32::MAX as i128;
 const TEXT: Kind = Kind::Text(any_text);
 const REPLICA: &str = "not yet: being a replica";
-const CLUSTER: &str = "not yet: cluster";
 
 /// Returns the card of a setting that new connections use.
 const fn applied(name: &'static str, kind: Kind, default: &'static str, store: Store) -> Setting {
@@ -25,11 +24,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     file("tls-cert-file", field!(tls_cert_file)),
     file("tls-key-file", field!(tls_key_file)),
     applied("tls-key-file-pass", TEXT, "", field!(tls_key_file_pass)).sensitive(),
-    file("tls-client-cert-file", field!(tls_client_cert_file)).idle(REPLICA),
-    file("tls-client-key-file", field!(tls_client_key_file)).idle(REPLICA),
-    applied("tls-client-key-file-pass", TEXT, "", field!(tls_client_key_file_pass))
-        .sensitive()
-        .idle(REPLICA),
+    file("tls-client-cert-file", field!(tls_client_cert_file)),
+    file("tls-client-key-file", field!(tls_client_key_file)),
+    applied("tls-client-key-file-pass", TEXT, "", field!(tls_client_key_file_pass)).sensitive(),
     file("tls-ca-cert-file", field!(tls_ca_cert_file)),
     file("tls-ca-cert-dir", field!(tls_ca_cert_dir)),
     applied(
@@ -68,7 +65,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(tls_auto_reload_interval),
     ),
     applied("tls-replication", Kind::Bool, "no", field!(tls_replication)).idle(REPLICA),
-    applied("tls-cluster", Kind::Bool, "no", field!(tls_cluster)).idle(CLUSTER),
+    applied("tls-cluster", Kind::Bool, "no", field!(tls_cluster)),
     Setting::new(
         "max-new-tls-connections-per-cycle",
         Kind::Int(1, 1_000),

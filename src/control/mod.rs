@@ -24,8 +24,8 @@ pub use listeners::{Change, ListenError, Listeners, Orders, is_tls_listener};
 pub use mailbox::JOBS_MAX;
 pub use oom_score::OomScore;
 pub use peers::{
-    PEER_KEPT_NS, PEER_LINE_BYTES_MAX, PEERS_KEPT_MAX, Peer, close_idle_peers, has_timed_out,
-    kept_peers,
+    Carrier, PEER_KEPT_NS, PEER_LINE_BYTES_MAX, PEERS_KEPT_MAX, Peer, Target, TimedSocket, Wrap,
+    close_idle_peers, has_timed_out, kept_peers,
 };
 pub use process_memory::{ProcessMemory, SAMPLE_PERIOD, SAMPLE_PERIOD_IDLE};
 

@@ -1,8 +1,13 @@
 //! Connections to other servers, for work that waits for them on a thread of its own. A connection
 //! that was used is kept for some seconds, because the next request often goes to the same server.
+//!
+//! ```text
+//!   Peer::connect --kept one, or TCP--> wrap: TLS, or nothing --> send, line ... --> keep
+//! ```
 
 use crate::base::clock::Clock;
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +20,9 @@ pub const PEER_KEPT_NS: u64 = 10_000_000_000;
 
 /// The most bytes of a line that a server replies.
 pub const PEER_LINE_BYTES_MAX: usize = 1024;
+
+/// Bytes that are sent in one step.
+const STEP_BYTES: usize = 64 << 10;
 
 /// The connections that are kept.
 static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
@@ -29,12 +37,89 @@ fn kept() -> MutexGuard<'static, Vec<Kept>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A socket whose operations fail with [`ErrorKind::TimedOut`] at the end of a step, however often
+/// the other side sends a byte.
+#[derive(Debug)]
+pub struct TimedSocket {
+    socket: TcpStream,
+    timeout: Duration,
+    /// Monotonic nanoseconds at which the step ends.
+    until_ns: u64,
+}
+
+impl TimedSocket {
+    fn new(socket: TcpStream, timeout: Duration) -> TimedSocket {
+        let mut made = TimedSocket { socket, timeout, until_ns: 0 };
+        made.begin_step();
+        made
+    }
+
+    fn begin_step(&mut self) {
+        let timeout_ns = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.until_ns = Clock::System.monotonic_ns().saturating_add(timeout_ns);
+    }
+
+    /// Returns the time until the end of the step.
+    fn left(&self) -> io::Result<Duration> {
+        match self.until_ns.saturating_sub(Clock::System.monotonic_ns()) {
+            0 => Err(ErrorKind::TimedOut.into()),
+            left_ns => Ok(Duration::from_nanos(left_ns)),
+        }
+    }
+}
+
+impl Read for TimedSocket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.read(bytes)
+    }
+}
+
+impl Write for TimedSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What carries the bytes of a connection: a socket, or encryption on top of one.
+pub trait Carrier: Read + Write + Send + fmt::Debug {
+    /// Returns the socket.
+    fn socket(&mut self) -> &mut TimedSocket;
+}
+
+impl Carrier for TimedSocket {
+    fn socket(&mut self) -> &mut TimedSocket {
+        self
+    }
+}
+
+/// Makes the carrier of a new connection.
+pub type Wrap<'a> = &'a dyn Fn(TimedSocket) -> io::Result<Box<dyn Carrier>>;
+
+/// The server that a connection goes to, and what may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name or address.
+    pub host: String,
+    /// Its port, as a client has written it.
+    pub port: String,
+    /// Whether the connection is encrypted.
+    pub is_secure: bool,
+    /// A digest of the user and the password that it was opened with. A client without them must
+    /// not use the connection.
+    pub credentials: [u8; 32],
+}
+
 /// A connection to another server.
 #[derive(Debug)]
 pub struct Peer {
-    host: String,
-    port: String,
-    stream: BufReader<TcpStream>,
+    target: Target,
+    stream: BufReader<Box<dyn Carrier>>,
     /// The database that is selected there; none if it is not known.
     pub db: Option<i64>,
     /// Whether it was used before.
@@ -44,31 +129,29 @@ pub struct Peer {
 impl Peer {
     /// Returns a connection that was kept, or a new one. Each step of its use takes at most
     /// `timeout`.
-    pub fn connect(host: &str, port: &str, timeout: Duration) -> io::Result<Peer> {
-        let is_it = |it: &Kept| it.peer.host == host && it.peer.port == port;
+    pub fn connect(target: &Target, timeout: Duration, wrap: Wrap<'_>) -> io::Result<Peer> {
         let mut all = kept();
-        let found = all.iter().position(is_it).map(|at| all.swap_remove(at).peer);
+        let found = all.iter().position(|it| it.peer.target == *target);
+        let found = found.map(|at| all.swap_remove(at).peer);
         drop(all);
         let mut peer = match found {
             Some(peer) => Peer { is_kept: true, ..peer },
-            None => Peer::open(host, port, timeout)?,
+            None => Peer::open(target, timeout, wrap)?,
         };
-        let stream = peer.stream.get_mut();
-        stream.set_read_timeout(Some(timeout))?;
-        stream.set_write_timeout(Some(timeout))?;
+        peer.socket().timeout = timeout;
         Ok(peer)
     }
 
-    fn open(host: &str, port: &str, timeout: Duration) -> io::Result<Peer> {
-        let number: u16 = port.parse().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+    fn open(target: &Target, timeout: Duration, wrap: Wrap<'_>) -> io::Result<Peer> {
+        let port: u16 =
+            target.port.parse().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let mut last = io::Error::from(ErrorKind::NotFound);
-        for address in (host, number).to_socket_addrs()? {
+        for address in (&target.host[..], port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, timeout) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    let (host, port) = (host.to_string(), port.to_string());
-                    let stream = BufReader::new(stream);
-                    return Ok(Peer { host, port, stream, db: None, is_kept: false });
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    let stream = BufReader::new(wrap(TimedSocket::new(socket, timeout))?);
+                    return Ok(Peer { target: target.clone(), stream, db: None, is_kept: false });
                 }
                 Err(error) => last = error,
             }
@@ -76,14 +159,25 @@ impl Peer {
         Err(last)
     }
 
-    /// Sends bytes.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+    fn socket(&mut self) -> &mut TimedSocket {
+        self.stream.get_mut().socket()
     }
 
-    /// Returns the next line without its end.
+    /// Sends bytes, in steps.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(STEP_BYTES) {
+            self.socket().begin_step();
+            self.stream.get_mut().write_all(piece)?;
+            // Encryption may have kept some of it.
+            self.stream.get_mut().flush()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the next line without its end, in one step.
     pub fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
+        self.socket().begin_step();
         loop {
             let buffer = self.stream.fill_buf()?;
             if buffer.is_empty() {

@@ -126,6 +126,8 @@ pub struct ReplyBuffers {
     pub are_kept: AtomicBool,
     /// Whether limits count unsent output from its first byte on.
     pub are_limited: AtomicBool,
+    /// Whether connections by TLS send nothing.
+    pub is_tls_held: AtomicBool,
 }
 
 impl Default for ReplyBuffers {
@@ -134,6 +136,7 @@ impl Default for ReplyBuffers {
             idle_ms: AtomicU64::new(REPLY_BUFFER_IDLE_MS),
             are_kept: AtomicBool::new(false),
             are_limited: AtomicBool::new(false),
+            is_tls_held: AtomicBool::new(false),
         }
     }
 }

@@ -35,6 +35,11 @@ impl Stream {
         matches!(self, Stream::Tls(tls) if tls.is_handshaking())
     }
 
+    /// Returns whether it uses TLS and its handshake was completed.
+    pub fn is_established(&self) -> bool {
+        matches!(self, Stream::Tls(tls) if tls.is_established())
+    }
+
     /// Returns whether its handshake waits for the peer, and not for this server.
     pub fn awaits_peer(&self) -> bool {
         matches!(self, Stream::Tls(tls) if tls.is_handshaking() && !tls.is_scheduled)

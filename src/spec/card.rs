@@ -225,7 +225,8 @@ pub struct KeySpec {
     /// the command.
     pub is_channel: bool,
     /// Whether the keys are the next group's instead, if the argument is empty and there is such a
-    /// group. Otherwise there is no other key.
+    /// group. Without the group, the argument is the only key. With both there is no key, because
+    /// the command is invalid.
     pub or_next: bool,
     /// Where the search for the keyword starts by COMMAND INFO, which shows that this does not find
     /// all keys; 0: the spec says all.

@@ -200,10 +200,13 @@ impl Card {
             && usize::from(at) < argc
         {
             let at = usize::from(at);
-            let others = if arg(at).is_empty() { next.range(argc, &arg)? } else { None };
-            return Some(match others {
-                Some(others) => others.map(|at| (at, next)).collect(),
-                None => vec![(at, first)],
+            let is_empty = arg(at).is_empty();
+            return Some(match next.range(argc, &arg) {
+                Some(None) => vec![(at, first)],
+                Some(Some(others)) if is_empty => others.map(|at| (at, next)).collect(),
+                None if is_empty => return None,
+                // Keys in both places: the command fails when it runs.
+                Some(Some(_)) | None => Vec::new(),
             });
         }
         let mut keys = Vec::new();

@@ -1,6 +1,7 @@
 //! MIGRATE between processes.
 
-use super::server::{Server, Setup, wait_for};
+use super::certificates::Certificates;
+use super::server::{Server, Setup, free_port, wait_for};
 use super::wire::Wire;
 use super::{crowd, setups};
 use std::io::{Read, Write};
@@ -122,6 +123,81 @@ fn a_server_that_does_not_answer_stops_nobody_else() {
         let refused = ask(&mut from, &format!("MIGRATE 127.0.0.1 {port} list 0 1000"));
         assert_eq!(refused, "-IOERR error or timeout writing to target instance");
     }
+}
+
+#[test]
+fn a_client_cannot_use_the_login_of_another() {
+    let setup = setups()[0];
+    let [source, target] = pair(setup, &[]);
+    let mut to = Wire::connect(target.port);
+    assert_eq!(ask(&mut to, "ACL SETUSER mover on >secret ~* +@all"), "+OK");
+    assert_eq!(ask(&mut to, "CONFIG SET requirepass word"), "+OK");
+    let mut from = Wire::connect(source.port);
+    let port = target.port;
+    let mut go = |rest: &str| ask(&mut from, &format!("MIGRATE 127.0.0.1 {port} {rest}"));
+    let noauth = "-ERR Target instance replied with error: NOAUTH Authentication required.";
+    // The connection is kept, but not for others.
+    assert_eq!(go("key:1 0 60000 AUTH2 mover secret"), "+OK");
+    assert_eq!(go("key:2 0 60000"), noauth);
+    assert_eq!(go("key:2 0 60000 AUTH2 mover secret"), "+OK");
+}
+
+#[test]
+fn keys_go_by_tls_too() {
+    for setup in setups() {
+        println!("{setup:?}");
+        let (files, port) = (Certificates::new(), free_port());
+        let options = files.options(port);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let target = Server::start(Setup { shards: 3, ..setup }, &options);
+        assert!(wait_for(|| target.logged("Ready to accept connections tls")));
+        let options: Vec<String> = files.options(free_port());
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let [source, _plain] = pair(setup, &[&options[..], &["--tls-cluster", "yes"]].concat());
+        let (mut from, mut to) = (Wire::connect(source.port), Wire::connect(target.port));
+        assert_eq!(from.ask(&["SET", "large", &"y".repeat(200_000)]), "+OK");
+        let mut go = |rest: &str| ask(&mut from, &format!("MIGRATE 127.0.0.1 {port} {rest}"));
+        assert_eq!(go("list 0 60000"), "+OK");
+        assert_eq!(ask(&mut to, "LRANGE list 0 -1"), "[a, b, c]");
+        assert_eq!(go("large 1 60000"), "+OK");
+        assert_eq!(go("none 1 60000"), "+NOKEY");
+        let all: Vec<String> = (0..20).map(|number| format!("key:{number}")).collect();
+        assert_eq!(go(&format!("'' 0 60000 KEYS {}", all.join(" "))), "+OK");
+        assert_eq!(ask(&mut to, "DBSIZE"), ":21");
+        assert_eq!(ask(&mut to, "SELECT 1"), "+OK");
+        assert_eq!(ask(&mut to, "STRLEN large"), ":200000");
+        // The other side does not speak TLS, or is not trusted.
+        let plain = target.port;
+        let failed = "-IOERR error or timeout connecting to the client";
+        assert_eq!(ask(&mut from, &format!("MIGRATE 127.0.0.1 {plain} soon 0 300")), failed);
+        let stranger = Certificates::new();
+        assert_eq!(
+            from.ask(&["CONFIG", "SET", "tls-ca-cert-file", &stranger.path("ca.crt")]),
+            "+OK"
+        );
+        assert_eq!(ask(&mut from, "SET more 1"), "+OK");
+        assert_eq!(ask(&mut from, &format!("MIGRATE localhost {port} more 0 60000")), failed);
+        assert_eq!(ask(&mut from, "GET more"), "1");
+    }
+}
+
+/// A peer that sends a byte now and then does not hold keys for longer than the timeout.
+#[test]
+fn a_slow_reply_is_a_timeout() {
+    let [source, _target] = pair(setups()[0], &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let serving = thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("the source connects");
+        // Until the source has closed the connection.
+        while peer.write_all(b"x").is_ok() {
+            thread::sleep(std::time::Duration::from_millis(100));
+        }
+    });
+    let mut from = Wire::connect(source.port);
+    let lost = "-IOERR error or timeout reading to target instance";
+    assert_eq!(ask(&mut from, &format!("MIGRATE 127.0.0.1 {port} list 0 500")), lost);
+    serving.join().expect("the connection was closed");
 }
 
 /// A peer that takes one key per connection, and closes the connection when the next one comes.

@@ -362,6 +362,39 @@ fn a_port_changes_between_plain_and_tls() {
 }
 
 #[test]
+fn output_by_tls_can_be_held_by_debug() {
+    on_each(&["--enable-debug-command", "yes"], |secured| {
+        let (mut admin, mut wire) = (secured.plain(), secured.connect());
+        assert_eq!(admin.ask(&["SET", "large", &"v".repeat(1_000_000)]), "+OK");
+        assert_eq!(wire.ask(&["PING"]), "+PONG");
+        let id = wire.ask(&["CLIENT", "ID"]);
+        assert_eq!(admin.ask(&["DEBUG", "FORCE-TLS-WRITE-ERROR", "1"]), "+OK");
+        for _ in 0..3 {
+            wire.send(&["GET", "large"]);
+        }
+        let mut unsent = || {
+            let line = admin.ask(&["CLIENT", "LIST", "ID", &id[1..]]);
+            let field = line.split(' ').find_map(|field| field.strip_prefix("omem="));
+            field.expect("a field").parse::<usize>().expect("a number")
+        };
+        assert!(wait_for(|| unsent() >= 3_000_000));
+        assert_eq!(admin.ask(&["PING"]), "+PONG", "plain connections go on");
+        let two = admin.ask(&["DEBUG", "FORCE-TLS-WRITE-ERROR", "2"]);
+        assert_eq!(two, "-ERR Value must be 0 or 1");
+        assert_eq!(admin.ask(&["DEBUG", "FORCE-TLS-WRITE-ERROR", "0"]), "+OK");
+        for _ in 0..3 {
+            assert_eq!(wire.reply().len(), 1_000_000);
+        }
+        // A held connection may be killed.
+        assert_eq!(admin.ask(&["DEBUG", "FORCE-TLS-WRITE-ERROR", "1"]), "+OK");
+        wire.send(&["GET", "large"]);
+        assert_eq!(admin.ask(&["CLIENT", "KILL", "ID", &id[1..]]), ":1");
+        assert!(wait_for(|| admin.ask(&["CLIENT", "LIST", "ID", &id[1..]]).is_empty()));
+        assert_eq!(admin.ask(&["DEBUG", "FORCE-TLS-WRITE-ERROR", "0"]), "+OK");
+    });
+}
+
+#[test]
 fn certificates_name_users() {
     on_each(&[], |secured| {
         let mut admin = secured.plain();

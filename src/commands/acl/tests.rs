@@ -9,7 +9,8 @@ fn check(bench: &mut SessionBench, script: &str) {
     let script = script.replace("\n            | ", " ");
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (command, expected) = line.split_once(" => ").expect("a line has a reply");
-        let command: Vec<&str> = command.split(' ').collect();
+        let args = command.split(' ').map(|arg| if arg == "''" { "" } else { arg });
+        let command: Vec<&str> = args.collect();
         let reply = bench.run(&command);
         let shown = match (&reply, &bench.request) {
             (Some(reply), _) => show(reply),
@@ -71,6 +72,10 @@ fn dry_runs_say_what_a_user_lacks() {
         ACL DRYRUN bob SELECT 1 => "User bob has no permissions to access database 1"
         ACL DRYRUN bob COPY a a DB 0 => OK
         ACL DRYRUN bob COPY a a DB 1 => "User bob has no permissions to access database 1"
+        ACL DRYRUN bob MIGRATE h 1 b 0 1 => "User bob has no permissions to access the 'b' key"
+        ACL DRYRUN bob MIGRATE h 1 '' 0 1 KEYS a b => "User bob has no permissions to access the
+            | 'b' key"
+        ACL DRYRUN bob MIGRATE h 1 b 0 1 KEYS b => OK
         ACL DRYRUN bob SET a x GET => OK
         ACL SETUSER bob resetkeys %W~a => ?UsersChanged { deleted: 0 }
         ACL DRYRUN bob SET a x => OK

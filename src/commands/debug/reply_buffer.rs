@@ -1,4 +1,5 @@
-//! DEBUG REPLYBUFFER and DEBUG CLIENT-ENFORCE-REPLY-LIST: output buffers of connections.
+//! DEBUG REPLYBUFFER, CLIENT-ENFORCE-REPLY-LIST and FORCE-TLS-WRITE-ERROR: output buffers of
+//! connections.
 
 use super::leading_number;
 use crate::base::number::parse_i64;
@@ -34,6 +35,21 @@ pub(super) fn set_reply_buffer(
 /// do not count.
 pub(super) fn limit_all_replies(cx: &mut SessionContext<'_>, arg: &[u8]) {
     cx.process.reply_buffers.are_limited.store(leading_number(arg) != 0, Ordering::Relaxed);
+    have_shards_settle(cx);
+}
+
+/// Sets whether connections by TLS keep their output, as if their peers did not read.
+pub(super) fn hold_tls_output(cx: &mut SessionContext<'_>, arg: &[u8]) -> Result<(), Error> {
+    let number = parse_i64(arg).ok_or(Error::NotInteger)?;
+    if !(0..=1).contains(&number) {
+        return Err(Error::other("ERR Value must be 0 or 1"));
+    }
+    cx.process.reply_buffers.is_tls_held.store(number == 1, Ordering::Relaxed);
+    have_shards_settle(cx);
+    Ok(())
+}
+
+fn have_shards_settle(cx: &mut SessionContext<'_>) {
     let follow_up = FollowUp { shards_settle: true, ..FollowUp::default() };
     cx.request = Some(Request::SettingsChanged(follow_up));
 }

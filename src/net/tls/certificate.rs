@@ -12,6 +12,8 @@
 //!
 //! It checks no signature. Bytes that are no certificate give nothing.
 
+use rustls::pki_types::{CertificateDer, UnixTime};
+
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_ID: u8 = 0x06;
@@ -122,6 +124,19 @@ impl Certificate {
     /// Whether it is valid at this time, in Unix seconds.
     pub fn is_valid_at(&self, now_s: i64) -> bool {
         (self.begins_s..=self.ends_s).contains(&now_s)
+    }
+
+    /// Returns whether a certificate is a trusted one that has issued itself, and is valid now.
+    /// WebPKI refuses such certificates; OpenSSL, and so the reference, does not.
+    pub(super) fn is_trusted_itself(
+        trusted: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> bool {
+        trusted.contains(certificate)
+            && Certificate::read(certificate).is_some_and(|certificate| {
+                certificate.is_self_issued && certificate.is_valid_at(now.as_secs() as i64)
+            })
     }
 }
 

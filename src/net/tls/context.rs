@@ -49,7 +49,7 @@ pub struct Context {
 
 /// The time that the library sees.
 #[derive(Debug)]
-struct Time(Clock);
+pub(super) struct Time(pub(super) Clock);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
@@ -57,13 +57,28 @@ impl TimeProvider for Time {
     }
 }
 
-impl Context {
+/// What the settings and their files say, before it becomes the library's settings.
+pub(super) struct Keys {
+    /// The server's certificate with its key.
+    pub(super) server: CertifiedKey,
+    /// The certificate of connections that this server opens, if it has one of its own.
+    pub(super) client: Option<CertifiedKey>,
+    /// The certificates of the trusted authorities.
+    pub(super) trusted: Vec<CertificateDer<'static>>,
+    /// The versions of TLS.
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    /// The cryptography, with the selected ciphers.
+    pub(super) provider: Arc<CryptoProvider>,
+    /// Whether the settings ask for a version that does not exist here.
+    has_missing: bool,
+}
+
+impl Keys {
     /// Loads the files that the settings name.
     ///
     /// # Errors
-    /// A file cannot be used, or a setting is missing or names nothing that exists. The text is a
-    /// line for the log.
-    pub fn load(config: &Config, clock: &Clock) -> Result<Context, String> {
+    /// See [`Context::load`].
+    pub(super) fn load(config: &Config) -> Result<Keys, String> {
         let Some(cert_file) = &config.tls_cert_file else {
             return Err("No tls-cert-file configured!".to_owned());
         };
@@ -80,32 +95,41 @@ impl Context {
         let (versions, has_missing) = protocols(&config.tls_protocols)?;
         let cipher_suites = suites(&config.tls_ciphers, &config.tls_ciphersuites)?;
         let provider = Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() });
-        let key = certified_key((cert_file, key_file), &config.tls_key_file_pass, &provider)?;
+        let server = certified_key((cert_file, key_file), &config.tls_key_file_pass, &provider)?;
         let trusted = trusted(config)?;
-        let client_key = match (&config.tls_client_cert_file, &config.tls_client_key_file) {
+        let client = match (&config.tls_client_cert_file, &config.tls_client_key_file) {
             (Some(cert), Some(key)) => {
                 Some(certified_key((cert, key), &config.tls_client_key_file_pass, &provider)?)
             }
             _ => None,
         };
+        Ok(Keys { server, client, trusted, versions, provider, has_missing })
+    }
+}
+
+impl Context {
+    /// Loads the files that the settings name.
+    ///
+    /// # Errors
+    /// A file cannot be used, or a setting is missing or names nothing that exists. The text is a
+    /// line for the log.
+    pub fn load(config: &Config, clock: &Clock) -> Result<Context, String> {
+        let keys = Keys::load(config)?;
         let shown_key = |key: &CertifiedKey| key.cert.first().and_then(|cert| shown(cert));
+        let has_missing = keys.has_missing;
         Ok(Context {
-            server_shown: shown_key(&key),
-            client_shown: client_key.as_ref().and_then(shown_key),
-            ca_shown: trusted.iter().filter_map(|it| shown(it)).min_by_key(|it| it.ends_s),
-            server: Arc::new(server_config((config, clock), (key, trusted), &versions, provider)?),
+            server_shown: shown_key(&keys.server),
+            client_shown: keys.client.as_ref().and_then(shown_key),
+            ca_shown: keys.trusted.iter().filter_map(|it| shown(it)).min_by_key(|it| it.ends_s),
+            server: Arc::new(server_config((config, clock), keys)?),
             hint: has_missing.then_some("TLSv1 and TLSv1.1 in tls-protocols are not supported"),
         })
     }
 }
 
 /// Makes the library's settings.
-fn server_config(
-    (config, clock): (&Config, &Clock),
-    (key, trusted): (CertifiedKey, Vec<CertificateDer<'static>>),
-    versions: &[&'static SupportedProtocolVersion],
-    provider: Arc<CryptoProvider>,
-) -> Result<ServerConfig, String> {
+fn server_config((config, clock): (&Config, &Clock), keys: Keys) -> Result<ServerConfig, String> {
+    let Keys { server, trusted, versions, provider, .. } = keys;
     let verifier: Arc<dyn ClientCertVerifier> = match config.tls_auth_clients {
         TlsAuthClients::No => Arc::new(NoClientAuth),
         asked => {
@@ -117,22 +141,22 @@ fn server_config(
     };
     let time = Arc::new(Time(clock.clone()));
     let builder = ServerConfig::builder_with_details(provider, time);
-    let builder = builder.with_protocol_versions(versions);
+    let builder = builder.with_protocol_versions(&versions);
     let builder = builder.map_err(|error| format!("Failed to configure ciphers: {error}"))?;
-    let mut server = builder
+    let mut settings = builder
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-    server.ignore_client_order = config.tls_prefer_server_ciphers;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(server)));
+    settings.ignore_client_order = config.tls_prefer_server_ciphers;
     if config.tls_session_caching {
         let (len_max, lasts_s) = (config.tls_session_cache_size, config.tls_session_cache_timeout);
-        server.session_storage = Arc::new(Sessions::new(clock.clone(), len_max, lasts_s));
+        settings.session_storage = Arc::new(Sessions::new(clock.clone(), len_max, lasts_s));
         // A client that comes back gets the next one.
-        server.send_tls13_tickets = 1;
+        settings.send_tls13_tickets = 1;
     } else {
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
+        settings.session_storage = Arc::new(NoServerSessionStorage {});
+        settings.send_tls13_tickets = 0;
     }
-    Ok(server)
+    Ok(settings)
 }
 
 /// Returns what INFO shows of a certificate.

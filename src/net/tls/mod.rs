@@ -6,9 +6,10 @@
 //!   settings, files --context--> Context --TlsStream::new--> one per connection
 //!        CONFIG SET, changed files --store--^
 //! ```
-//! Connections keep the context that they began with.
+//! Connections keep the context that they began with. `client` opens connections to other servers.
 
 mod certificate;
+mod client;
 mod context;
 pub mod limits;
 mod sessions;
@@ -18,6 +19,7 @@ mod suites;
 mod verifier;
 
 pub use certificate::Certificate;
+pub use client::ClientStream;
 pub use context::{Context, Shown};
 pub use store::{Reload, Tls};
 pub use stream::{Progress, TlsError, TlsStream};

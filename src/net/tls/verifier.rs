@@ -9,7 +9,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, Sig
 use std::sync::Arc;
 
 /// Accepts certificates that a trusted authority has issued, and trusted ones that have issued
-/// themselves. WebPKI refuses the latter; OpenSSL, and so the reference, does not.
+/// themselves.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<dyn ClientCertVerifier>,
@@ -35,15 +35,6 @@ impl Verifier {
         let inner = builder.build().map_err(|error| error.to_string())?;
         Ok(Verifier { inner, trusted })
     }
-
-    /// Whether a certificate is a trusted one that has issued itself, and is valid now.
-    fn is_trusted_itself(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
-        let is_listed = self.trusted.iter().any(|trusted| trusted == certificate);
-        is_listed
-            && Certificate::read(certificate).is_some_and(|certificate| {
-                certificate.is_self_issued && certificate.is_valid_at(now.as_secs() as i64)
-            })
-    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -66,7 +57,7 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         match self.inner.verify_client_cert(end_entity, intermediates, now) {
-            Err(_) if self.is_trusted_itself(end_entity, now) => {
+            Err(_) if Certificate::is_trusted_itself(&self.trusted, end_entity, now) => {
                 Ok(ClientCertVerified::assertion())
             }
             result => result,

@@ -55,6 +55,7 @@ impl Shard {
     pub(in crate::shard) fn settle_limits(&mut self) {
         let are_limited = self.env.process.reply_buffers.are_limited.load(Ordering::Relaxed);
         self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
+        self.hold_tls_output(self.env.process.reply_buffers.is_tls_held.load(Ordering::Relaxed));
         let was_on = self.clients.evicting.is_on();
         self.clients.evicting.bytes_max = bytes_max(&self.env.config);
         let is_limited = self.env.config.client_output_buffer_limit.normal.hard_bytes > 0;

@@ -54,6 +54,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) handshakes: VecDeque<(ConnId, u32)>,
     /// Monotonic nanoseconds of the last step of a handshake.
     pub(in crate::shard) handshaken_ns: u64,
+    /// Whether connections by TLS send nothing (DEBUG FORCE-TLS-WRITE-ERROR).
+    pub(in crate::shard) is_tls_held: bool,
     /// Records of TLS that were received in this turn.
     pub(in crate::shard) records: u32,
 }
@@ -77,6 +79,7 @@ impl Clients {
             output_bytes_batched: usize::MAX,
             handshakes: VecDeque::new(),
             handshaken_ns: 0,
+            is_tls_held: false,
             records: 0,
         }
     }

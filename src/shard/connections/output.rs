@@ -35,6 +35,9 @@ impl Shard {
         while let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_closing
         {
+            if self.clients.is_tls_held && connection.stream.is_established() {
+                break;
+            }
             let Some(chunk) = connection.next_chunk() else {
                 if connection.is_over() || connection.stream.has_failed() {
                     self.close(conn);
@@ -54,6 +57,15 @@ impl Shard {
     pub(in crate::shard) fn sent(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
         self.finish_send(conn, chunk, result);
         self.send_next(conn);
+    }
+
+    /// Begins or ends the time in which connections by TLS send nothing.
+    pub(super) fn hold_tls_output(&mut self, is_held: bool) {
+        if std::mem::replace(&mut self.clients.is_tls_held, is_held) && !is_held {
+            for conn in 0..self.connections.end() {
+                self.make_dirty(conn);
+            }
+        }
     }
 
     /// Records that the kernel has taken a chunk, or that the send failed. The caller counts the
