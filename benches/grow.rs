@@ -9,7 +9,6 @@
 //! it fills 200,000 keys.
 
 #[path = "../tests/process/server.rs"]
-#[allow(dead_code)]
 mod server;
 #[path = "../tests/process/wire.rs"]
 mod wire;

@@ -12,7 +12,6 @@
 //! that: `scripts/torture` runs it.
 
 #[path = "process/server.rs"]
-#[allow(dead_code)]
 mod server;
 #[path = "process/wire.rs"]
 mod wire;

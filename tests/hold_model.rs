@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   home:    hold, drain, park, look, wait for the bell, hold or ask       until all is run
+//!            or: rest, look, hold or ask
 //!   poster:  push, free? -> hold, drain, let go, look again    or ring
 //! ```
 //! Proven, up to [`PREEMPTIONS_MAX`] preemptions: there is never more than one holder, each holder
@@ -198,8 +199,9 @@ impl World {
     }
 
     /// Its own shard, from the start until all parts have run or all news are seen. `ticks` times
-    /// it wakes up without a bell. It ends with the partition in its hands.
-    fn home(&self, mut ticks: u32) {
+    /// it wakes up without a bell, and `rests` times it rests before it parks. It ends with the
+    /// partition in its hands.
+    fn home(&self, mut ticks: u32, mut rests: u32) {
         let mut seen = 0;
         loop {
             self.drain();
@@ -213,6 +215,11 @@ impl World {
                 return;
             }
             self.pass(HOME, NOBODY);
+            if rests > 0 {
+                rests -= 1;
+                self.rest();
+                continue;
+            }
             self.hold.park();
             if self.rules.looks_when_parked && !self.is_inbox_empty() && self.hold.try_hold() {
                 self.pass(NOBODY, HOME);
@@ -235,6 +242,17 @@ impl World {
             self.pass(NOBODY, HOME);
             self.hold.unpark();
         }
+    }
+
+    /// Lets the partition go, and takes it back after a look at the inbox.
+    fn rest(&self) {
+        self.hold.rest();
+        if self.is_inbox_empty() || !self.hold.try_hold() {
+            while !self.hold.hold_or_ask() {
+                self.bell.wait();
+            }
+        }
+        self.pass(NOBODY, HOME);
     }
 
     fn poster(&self, me: u32, does: Does) {
@@ -287,6 +305,12 @@ impl World {
 
 /// Tries all orders of the steps of a shard and of others.
 fn check(rules: Rules, ticks: u32, posters: &'static [Does]) {
+    check_with(rules, (ticks, 0), posters);
+}
+
+/// Tries all orders of the steps of a shard, which may wake up without a bell and rest a number of
+/// times, and of others.
+fn check_with(rules: Rules, (ticks, rests): (u32, u32), posters: &'static [Does]) {
     let mut builder = loom::model::Builder::new();
     let asked = std::env::var("ANNULET_LOOM_PREEMPTIONS").ok();
     let asked = asked.map(|text| text.parse().expect("it is a number"));
@@ -300,7 +324,7 @@ fn check(rules: Rules, ticks: u32, posters: &'static [Does]) {
                 thread::spawn(move || world.poster(me, *does))
             })
             .collect();
-        world.home(ticks);
+        world.home(ticks, rests);
         others.into_iter().for_each(|other| other.join().unwrap());
         world.drain();
         assert_eq!(world.run.load(Ordering::Relaxed), world.total, "every part has run once");
@@ -339,6 +363,16 @@ fn a_message_that_only_the_shard_can_deal_with() {
 #[test]
 fn something_outside_of_the_inbox() {
     check(ALL, 0, &[Does::Nudge, Does::Borrow]);
+}
+
+#[test]
+fn a_shard_that_rests() {
+    check_with(ALL, (0, 1), &[Does::Borrow]);
+    check_with(ALL, (0, 2), &[Does::Ring]);
+    check_with(ALL, (1, 1), &[Does::PostForShard]);
+    check_with(ALL, (0, 1), &[Does::Borrow, Does::Borrow]);
+    check_with(ALL, (0, 1), &[Does::PostForShard, Does::Borrow]);
+    check_with(ALL, (0, 1), &[Does::Nudge, Does::Borrow]);
 }
 
 #[test]

@@ -107,6 +107,37 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
     number.checked_mul(factor)
 }
 
+/// Returns the digits of a number below 10^8, as the bytes of a word in the order of the text, and
+/// how many there are. Bytes behind them are zero. Nothing passes through memory, where a text of
+/// bytes that is read as words makes the processor wait.
+///
+/// ```text
+///   12345  ->  1|2|3|4|5|0|0|0, 5
+/// ```
+#[inline]
+pub fn short_digits(number: u32) -> (u64, usize) {
+    debug_assert!(number < SHORT_MAX);
+    // Each step halves the lanes: two of four digits, four of two, eight of one.
+    let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
+    let top = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = top | (fours - 100 * top) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (twos - 10 * tens) << 8;
+    let zeros = (ones.trailing_zeros() as usize / 8).min(7);
+    ((ones | 0x3030_3030_3030_3030) >> (8 * zeros), 8 - zeros)
+}
+
+/// The numbers that [`short_digits`] takes are below this one.
+pub const SHORT_MAX: u32 = 100_000_000;
+
+/// Returns the integer that a double is; none for zero and for other doubles.
+#[inline]
+pub fn whole_number(value: f64) -> Option<i64> {
+    let whole = value as i64;
+    let is_whole = value.abs() <= (i64::MAX / 2) as f64 && whole as f64 == value;
+    (is_whole && whole != 0).then_some(whole)
+}
+
 /// The decimal text of a double.
 #[derive(Clone, Copy, Debug)]
 pub struct FloatText {
@@ -123,8 +154,8 @@ impl FloatText {
     /// exponent when the point is far from the digits.
     pub fn new(value: f64) -> FloatText {
         let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
-        if value != 0.0 && value.abs() <= (i64::MAX / 2) as f64 && value as i64 as f64 == value {
-            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
+        if let Some(whole) = whole_number(value) {
+            text.push(itoa::Buffer::new().format(whole).as_bytes());
             return text;
         }
         FloatText::of_digits(value)
@@ -262,6 +293,30 @@ impl FloatText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_digits_are_the_text() {
+        let edges = (0..8).flat_map(|power| {
+            let edge = 10_u32.pow(power);
+            [edge - 1, edge, edge + 1, 5 * edge]
+        });
+        for number in (0..100_000).chain((0..SHORT_MAX).step_by(997)).chain(edges) {
+            let (digits, count) = short_digits(number);
+            let bytes = digits.to_le_bytes();
+            assert_eq!(&bytes[..count], number.to_string().as_bytes());
+            assert!(bytes[count..].iter().all(|byte| *byte == 0), "{number}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_told_from_others() {
+        for (value, whole) in [(1.0, Some(1)), (-3.0, Some(-3)), (1e15, Some(10_i64.pow(15)))] {
+            assert_eq!(whole_number(value), whole);
+        }
+        for value in [0.0, -0.0, 0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e19, 9.2e18] {
+            assert_eq!(whole_number(value), None, "{value}");
+        }
+    }
 
     #[test]
     fn seventeen_digits_are_those_of_c() {

@@ -159,6 +159,14 @@ impl Connection {
         }
     }
 
+    /// Returns whether the end of a send of its output has no further effect than that the output
+    /// is sent.
+    pub fn has_plain_output(&self) -> bool {
+        let ends = self.session.close_after_reply || self.is_hung_up || self.is_closing;
+        let is_observed = self.trace.is_some() || self.tally.is_some() || self.link.is_some();
+        !ends && !is_observed && !self.stream.is_tls()
+    }
+
     /// Returns the next bytes for the driver; none if there is nothing to send, or a send is in
     /// progress.
     #[inline]

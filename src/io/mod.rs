@@ -187,6 +187,9 @@ pub trait Driver {
     /// Submits all operations and waits as `wait` says. An error means that the driver is unusable.
     fn wait(&mut self, wait: Wait) -> io::Result<()>;
 
+    /// Returns whether [`Driver::next`] may have a completion of the last wait.
+    fn has_completions(&self) -> bool;
+
     /// Returns the next completion of the last wait, if any is left.
     fn next(&mut self) -> Option<Completion>;
 

@@ -19,6 +19,7 @@
 //!   poster:  push the message;                 fence;  free?  -> hold it, or ring its shard
 //!   holder:  let go;                           fence;  inbox empty?  else ring its shard
 //!   parker:  parked = true;  let go;           fence;  inbox empty?  else hold again, not parked
+//!   rester:  let go;  poll inbox and sockets;  hold again, run a turn
 //!   nudger:  change something elsewhere;       fence;  parked?  -> ring its shard
 //! ```
 //! The word decides which thread runs the partition. A unit that has locked the whole partition may
@@ -94,12 +95,18 @@ impl Hold {
         }
     }
 
+    /// Lets the shard's own partition go for a moment, without a doorbell: the shard stays awake,
+    /// checks its inbox, and takes the partition back before it parks. Contains the fence.
+    pub(super) fn rest(&self) {
+        let is_given = self.let_go();
+        debug_assert!(!is_given, "only the shard itself asks for its partition");
+    }
+
     /// Records that the shard is about to block, and lets its partition go. The caller must check
     /// the inbox afterwards. Contains the fence.
     pub(super) fn park(&self) {
         self.parked.store(true, Ordering::SeqCst);
-        let is_given = self.let_go();
-        debug_assert!(!is_given, "only the shard itself asks for its partition");
+        self.rest();
     }
 
     /// Records that the shard is awake.

@@ -458,6 +458,15 @@ impl Mesh {
         false
     }
 
+    /// Lets the shard's partition go while the shard polls, see [`Hold::rest`]. Returns false like
+    /// [`Mesh::park`].
+    pub(super) fn rest(&self, shard: usize) -> bool {
+        let inbox = &self.inboxes[shard];
+        inbox.hold.rest();
+        self.point();
+        inbox.queue.is_empty() || !inbox.hold.try_hold()
+    }
+
     /// Records that the shard is awake.
     pub(super) fn unpark(&self, shard: usize) {
         self.inboxes[shard].hold.unpark();

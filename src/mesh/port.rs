@@ -278,8 +278,14 @@ impl Port {
         self.mesh.park(self.me)
     }
 
-    /// Takes the shard's partition back after blocking. Returns false while another shard holds it.
-    /// That shard rings after it has let go.
+    /// Lets the shard's partition go while the shard polls its inbox and its sockets. The caller
+    /// takes it back before it parks. Returns false like [`Port::park`].
+    pub fn rest(&self) -> bool {
+        self.mesh.rest(self.me)
+    }
+
+    /// Takes the shard's partition back after blocking or polling. Returns false while another
+    /// shard holds it. That shard rings after it has let go.
     pub fn hold_or_ask(&self) -> bool {
         self.mesh.hold_or_ask(self.me)
     }

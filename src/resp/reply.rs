@@ -13,7 +13,7 @@
 
 use super::segments::{SEGMENT_BYTES, Segments};
 use super::{Error, Protocol};
-use crate::base::number::FloatText;
+use crate::base::number::{FloatText, SHORT_MAX, short_digits, whole_number};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -417,7 +417,7 @@ impl<'a> Reply<'a> {
         if (0..10).contains(&value) {
             return self.raw(&[b':', b'0' + value as u8, b'\r', b'\n']);
         }
-        self.number_line(b':', itoa::Buffer::new().format(value).as_bytes());
+        self.number_line(b':', value);
     }
 
     /// Writes a bulk string.
@@ -444,7 +444,13 @@ impl<'a> Reply<'a> {
     /// Writes an integer as a bulk string.
     #[inline]
     pub fn integer_bulk(&mut self, value: i64) {
-        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+        let Some(short) = short(value) else {
+            return self.bulk(itoa::Buffer::new().format(value).as_bytes());
+        };
+        let (digits, count) = short_digits(short);
+        let start = u32::from_le_bytes([b'$', b'0' + count as u8, b'\r', b'\n']);
+        let line = u128::from(start) | u128::from(digits) << 32 | LINE_END << (32 + 8 * count);
+        self.out.bytes.push_first(line.to_le_bytes(), count + 6);
     }
 
     /// Writes a null.
@@ -520,6 +526,12 @@ impl<'a> Reply<'a> {
 
     /// Writes a double.
     pub fn double(&mut self, value: f64) {
+        if let Some(whole) = whole_number(value) {
+            return match self.protocol {
+                Protocol::Two => self.integer_bulk(whole),
+                Protocol::Three => self.number_line(b',', whole),
+            };
+        }
         let text = FloatText::new(value);
         match self.protocol {
             Protocol::Two => self.bulk(text.as_bytes()),
@@ -580,16 +592,15 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// Writes a reply of one line with an integer. The line is built first and then appended in one
-    /// step.
+    /// Writes a reply of one line with an integer.
     #[inline]
-    fn number_line(&mut self, kind: u8, digits: &[u8]) {
-        let mut line = [0; HEADER_BYTES_MAX];
-        line[0] = kind;
-        line[1..=digits.len()].copy_from_slice(digits);
-        line[digits.len() + 1] = b'\r';
-        line[digits.len() + 2] = b'\n';
-        self.raw(&line[..digits.len() + 3]);
+    fn number_line(&mut self, kind: u8, value: i64) {
+        let Some(short) = short(value) else {
+            return self.line(kind, itoa::Buffer::new().format(value).as_bytes());
+        };
+        let (digits, count) = short_digits(short);
+        let line = u128::from(kind) | u128::from(digits) << 8 | LINE_END << (8 + 8 * count);
+        self.out.bytes.push_first(line.to_le_bytes(), count + 3);
     }
 
     /// Writes a type byte and a length.
@@ -600,10 +611,19 @@ impl<'a> Reply<'a> {
         } else if len < 100 {
             self.raw(&[kind, b'0' + (len / 10) as u8, b'0' + (len % 10) as u8, b'\r', b'\n']);
         } else {
-            self.number_line(kind, itoa::Buffer::new().format(len).as_bytes());
+            self.number_line(kind, len as i64);
         }
     }
 }
+
+/// Returns a number that [`short_digits`] takes.
+#[inline]
+fn short(value: i64) -> Option<u32> {
+    u32::try_from(value).ok().filter(|value| *value < SHORT_MAX)
+}
+
+/// The line end, as the bytes of a word in the order of the text.
+const LINE_END: u128 = u16::from_le_bytes(*b"\r\n") as u128;
 
 /// The most bytes of a type byte, a length and a line end.
 const HEADER_BYTES_MAX: usize = 23;

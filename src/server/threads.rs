@@ -14,6 +14,7 @@ use crate::io::{self, Driver, ListenerId, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
 use crate::partition::Berths;
+use crate::shard::limits::POLLS_MAX;
 use crate::shard::{Shard, ShardParts};
 use crate::snapshot::Batch;
 use std::os::fd::OwnedFd;
@@ -156,7 +157,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
         }
     }
     let mut shard = build_shard(seat.me, &seat.common, driver, seat.seeds);
-    shard.set_core_own(seat.has_core);
+    shard.set_polls_max(if seat.has_core { POLLS_MAX } else { 0 });
     shard.set_offload_pool(&seat.offload_pool);
     shard.write_files_on_threads();
     shard.set_intakes(&seat.intakes);

@@ -56,7 +56,7 @@ impl Shard {
         self.env.board.counters.tick_ns_sum.add(self.env.clock_ns() - began_ns);
         self.cron.is_freeing = has_more;
         let pause_ns = match has_more || !self.barriers.is_empty() {
-            true if has_more && self.cron.idle_turns > 0 => TICK_IDLE_NS,
+            true if has_more && self.cron.is_idle => TICK_IDLE_NS,
             true => TICK_BUSY_NS,
             false => TICK_NS,
         };
@@ -92,7 +92,7 @@ impl Shard {
             numbers.into_iter().for_each(|number| self.driver.unlisten(number));
         }
         self.drop_files();
-        self.flush();
+        self.flush(false);
         let stop_ms = self.env.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;
         let all: Vec<ConnId> = self.connections.iter().map(|(conn, _)| conn).collect();
         for conn in all {

@@ -68,18 +68,17 @@ pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 /// left.
 pub const FREE_NS_MAX: u64 = 100_000;
 
-/// The most idle turns that a shard polls while it waits for replies of other shards, before it
-/// parks. Applies to a shard with its own core. A poll costs some 100 nanoseconds, but a doorbell
-/// and a wake-up cost some microseconds. Compared with 64: one connection with pipeline 30 over two
-/// shards gets 12 % more done, and 50 connections without pipeline cost the same.
-pub const IDLE_POLLS_MAX: u32 = 256;
+/// The most times that a shard polls in a row for replies of other shards, before it parks. Applies
+/// to a shard with its own core. A poll costs some 20 nanoseconds, but a doorbell and a wake-up
+/// cost some microseconds.
+pub const POLLS_MAX: u32 = 1_024;
 
-/// The fewest idle turns of such polls: a reply of a shard that is running comes in about as many.
-pub const IDLE_POLLS_MIN: u32 = 16;
+/// The fewest of these polls: a reply of a shard that is running comes after about as many.
+pub const POLLS_MIN: u32 = 64;
 
-/// One in this number of polls for replies is as long as [`IDLE_POLLS_MAX`] allows, after shorter
-/// polls that found nothing. It finds out whether longer polls pay again.
-pub const IDLE_POLLS_FULL_EVERY: u32 = 16;
+/// One in this number of polls for replies is as long as [`POLLS_MAX`] allows, after shorter polls
+/// that found nothing. It finds out whether longer polls pay again.
+pub const POLLS_FULL_EVERY: u32 = 16;
 
 /// The most sockets that the acceptor keeps for shards that cannot take them yet. It serves further
 /// sockets itself.

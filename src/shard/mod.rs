@@ -5,9 +5,13 @@
 //! ```text
 //!   wait -> completions -> inbox to its tail -> connections that are ready -> borrow or ring
 //!     ^                                                                            |
-//!     |                              sends <- inbox, if replies have come at once -'
-//!     '-------------------------- tick, by the clock ------------------------------'
+//!     |                                       inbox, if replies have come at once -'
+//!     |                                                                            v
+//!     '- park, rest or poll <- sends <- let the partition go <- tick, by the clock '
 //! ```
+//! A shard that may park lets its partition go before it sends. A send wakes a client, which may
+//! take this core at once: then others can borrow the partition meanwhile.
+//!
 //! The order matters (see `mesh`). If a client has seen an effect of another shard, that shard's
 //! message is already in this inbox. Draining the inbox before serving preserves the order that the
 //! client saw.

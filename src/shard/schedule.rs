@@ -1,49 +1,56 @@
 //! The schedule of a shard's periodic work, and how long it polls before it parks.
 
-use super::limits::{IDLE_POLLS_FULL_EVERY, IDLE_POLLS_MAX, IDLE_POLLS_MIN, TICK_NS};
+use super::limits::{POLLS_FULL_EVERY, POLLS_MIN, TICK_NS};
 
-/// How long an idle shard polls for replies of other shards before it parks.
+/// How long a shard without work polls for replies of other shards before it parks.
 ///
 /// Polling pays only if a reply comes before the polls are over. It does not while the other
 /// shard's thread waits for a core. So the shard polls at most about twice as long as recent
 /// replies took, and now and then as long as it may.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
-    /// Whether the shard may poll at all, because it has its own core.
-    is_on: bool,
-    /// Number of idle turns after which the shard usually parks.
+    /// The most polls in a row; 0 if the shard must not poll.
+    most: u32,
+    /// The polls in a row after which the shard usually parks.
     usual: u32,
-    /// Number of times that the shard has parked without its replies.
+    /// Number of times that the polls have found nothing.
     misses: u32,
-    /// Whether the last turn began with a poll for replies.
-    is_under_way: bool,
+    /// Whether the last polls have found nothing, and the shard has had no work since.
+    is_spent: bool,
 }
 
 impl Polling {
-    /// Allows the polls, or forbids them.
-    pub(super) fn set_on(&mut self, is_on: bool) {
-        *self = Polling { is_on, usual: IDLE_POLLS_MAX, ..Polling::default() };
+    /// Sets the most polls in a row.
+    pub(super) fn set_most(&mut self, most: u32) {
+        *self = Polling { most, usual: most, ..Polling::default() };
     }
 
-    /// Returns whether a shard that expects replies polls after `idle_turns` idle turns.
-    pub(super) fn goes_on(&mut self, idle_turns: u32) -> bool {
-        let is_full = self.misses % IDLE_POLLS_FULL_EVERY == IDLE_POLLS_FULL_EVERY - 1;
-        let most = if is_full { IDLE_POLLS_MAX } else { self.usual };
-        let goes_on = self.is_on && idle_turns < most;
-        if !goes_on && self.is_under_way {
-            self.misses = self.misses.wrapping_add(1);
-            self.usual = (self.usual / 2).max(IDLE_POLLS_MIN);
+    /// Returns the number of polls before the shard parks; 0 if it parks at once.
+    pub(super) fn polls(&self) -> u32 {
+        let is_full = self.misses % POLLS_FULL_EVERY == POLLS_FULL_EVERY - 1;
+        match self.is_spent {
+            true => 0,
+            false if is_full => self.most,
+            false => self.usual,
         }
-        self.is_under_way = goes_on;
-        goes_on
     }
 
-    /// Records that the shard has found work after `idle_turns` idle turns.
-    pub(super) fn found(&mut self, idle_turns: u32) {
-        if std::mem::take(&mut self.is_under_way) {
+    /// Records that the polls have found something after `polls` of them, or nothing at all.
+    pub(super) fn polled(&mut self, found: Option<u32>) {
+        let least = POLLS_MIN.min(self.most);
+        if let Some(polls) = found {
             let shorter = self.usual - self.usual / 8;
-            self.usual = shorter.max(2 * idle_turns).clamp(IDLE_POLLS_MIN, IDLE_POLLS_MAX);
+            self.usual = shorter.max(polls.saturating_mul(2)).clamp(least, self.most);
+        } else {
+            self.misses = self.misses.wrapping_add(1);
+            self.usual = (self.usual / 2).max(least);
+            self.is_spent = true;
         }
+    }
+
+    /// Records that the shard has had work.
+    pub(super) fn worked(&mut self) {
+        self.is_spent = false;
     }
 }
 
@@ -66,8 +73,8 @@ pub(super) struct Cron {
     pub(super) next_round_ns: u64,
     /// Commands that the shard had run when its last turn ended.
     pub(super) commands_seen: u64,
-    /// Number of consecutive turns that found nothing to do.
-    pub(super) idle_turns: u32,
+    /// Whether the last turn found nothing to do.
+    pub(super) is_idle: bool,
     /// How long the shard polls for replies before it parks.
     pub(super) polling: Polling,
 }
@@ -101,44 +108,52 @@ impl Cron {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::limits::POLLS_MAX;
 
-    /// Polls until the limit, or until work comes after `found` idle turns. Returns the number of
-    /// polls.
+    /// Polls until the limit, or until something comes after `found` polls. Returns the number of
+    /// polls. The shard has work then.
     fn poll(polling: &mut Polling, found: Option<u32>) -> u32 {
-        let mut idle_turns = 0;
-        while polling.goes_on(idle_turns) {
-            if found == Some(idle_turns) {
-                polling.found(idle_turns);
-                return idle_turns + 1;
-            }
-            idle_turns += 1;
-        }
-        idle_turns
+        let most = polling.polls();
+        let found = found.filter(|polls| *polls < most);
+        polling.polled(found);
+        polling.worked();
+        found.unwrap_or(most)
     }
 
     #[test]
     fn polls_that_find_nothing_become_short() {
         let mut polling = Polling::default();
-        assert_eq!(poll(&mut polling, None), 0, "without a core of its own it never polls");
-        polling.set_on(true);
-        assert_eq!(poll(&mut polling, None), IDLE_POLLS_MAX);
-        for _ in 1..IDLE_POLLS_FULL_EVERY - 1 {
+        assert_eq!(polling.polls(), 0, "a shard without a core of its own never polls");
+        polling.set_most(POLLS_MAX);
+        assert_eq!(poll(&mut polling, None), POLLS_MAX);
+        for _ in 1..POLLS_FULL_EVERY - 1 {
             poll(&mut polling, None);
         }
-        assert_eq!(poll(&mut polling, None), IDLE_POLLS_MAX, "one in a while is long");
-        assert_eq!(poll(&mut polling, None), IDLE_POLLS_MIN);
+        assert_eq!(poll(&mut polling, None), POLLS_MAX, "one in a while is long");
+        assert_eq!(poll(&mut polling, None), POLLS_MIN);
     }
 
     #[test]
     fn polls_follow_the_time_that_replies_take() {
         let mut polling = Polling::default();
-        polling.set_on(true);
-        (0..100).for_each(|_| assert_eq!(poll(&mut polling, Some(40)), 41));
-        assert_eq!(poll(&mut polling, None), 80);
-        for _ in 2..IDLE_POLLS_FULL_EVERY {
-            let polls = poll(&mut polling, Some(200));
-            assert!(polls < 200, "a short poll does not find a reply that takes longer");
+        polling.set_most(POLLS_MAX);
+        let (soon, late) = (2 * POLLS_MIN, POLLS_MAX - 1);
+        (0..100).for_each(|_| assert_eq!(poll(&mut polling, Some(soon)), soon));
+        assert_eq!(poll(&mut polling, None), 2 * soon);
+        for _ in 2..POLLS_FULL_EVERY {
+            let polls = poll(&mut polling, Some(late));
+            assert!(polls < late, "short polls do not find a reply that takes longer");
         }
-        (0..10).for_each(|_| assert_eq!(poll(&mut polling, Some(200)), 201, "a long one does"));
+        (0..10).for_each(|_| assert_eq!(poll(&mut polling, Some(late)), late, "long ones do"));
+    }
+
+    #[test]
+    fn a_shard_that_has_polled_in_vain_parks() {
+        let mut polling = Polling::default();
+        polling.set_most(POLLS_MAX);
+        polling.polled(None);
+        assert_eq!(polling.polls(), 0);
+        polling.worked();
+        assert_eq!(polling.polls(), POLLS_MAX / 2);
     }
 }

@@ -21,6 +21,17 @@ pub enum Turn {
     Stopped,
 }
 
+/// How a shard waits for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitPlan {
+    /// It keeps its partition.
+    Stay(Wait),
+    /// It lets its partition go and polls, because replies are expected.
+    Rest,
+    /// It lets its partition go and blocks.
+    Park,
+}
+
 impl Shard {
     /// Runs turns until the process stops.
     pub fn run(&mut self) -> io::Result<()> {
@@ -37,10 +48,10 @@ impl Shard {
         }
     }
 
-    /// Sets whether the shard has its own core. If so, it polls for replies of other shards for a
-    /// while before it parks. On a shared core, polling would keep those shards from running.
-    pub fn set_core_own(&mut self, is_own: bool) {
-        self.cron.polling.set_on(is_own);
+    /// Sets how often at most the shard polls for replies of other shards before it parks: not at
+    /// all (0) on a shared core, where polling would keep those shards from running.
+    pub fn set_polls_max(&mut self, most: u32) {
+        self.cron.polling.set_most(most);
     }
 
     /// Makes commands on large values run on the threads of an offload pool.
@@ -59,6 +70,7 @@ impl Shard {
     /// Runs one turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wait()?;
+        self.close_failed();
         let feed = &self.replication.feed;
         feed.wake(self.env.me, self.partition.journal_mut());
         if self.env.process.is_stopping() {
@@ -114,42 +126,85 @@ impl Shard {
             self.publish_feed();
         }
         self.describe_denied();
-        found |= self.flush();
+        found |= self.flush(self.env.router.shards() > 1);
         if self.may_shake_hands(found) {
             found |= self.continue_handshakes();
-            self.flush();
+            self.flush(false);
         }
         self.finish(found);
         Ok(if found { Turn::Busy } else { Turn::Idle })
     }
 
-    /// Waits for work. The shard holds its partition afterwards.
+    /// Sends what the last turn has left to send, and waits for work. The shard holds its partition
+    /// afterwards, but not while it sends: a send wakes a client, which may then get this core.
     fn wait(&mut self) -> io::Result<()> {
-        let wait = self.wait_plan();
-        self.driver.wait(wait)?;
-        if self.partition.is_here() {
-            return Ok(());
+        let plan = self.wait_plan();
+        let is_let_go = match plan {
+            WaitPlan::Stay(_) => false,
+            WaitPlan::Rest | WaitPlan::Park => {
+                self.partition.put(&self.berths);
+                if plan == WaitPlan::Rest { self.port.rest() } else { self.port.park() }
+            }
+        };
+        if !is_let_go {
+            if !self.partition.is_here() {
+                self.partition.take(&self.berths, self.env.me);
+            }
+            self.send_late();
+            let wait = if let WaitPlan::Stay(wait) = plan { wait } else { Wait::Poll };
+            return self.driver.wait(wait);
         }
+        self.send_late();
+        if plan == WaitPlan::Rest {
+            self.poll()?;
+        } else {
+            let wait = self.time_to_park();
+            self.driver.wait(wait)?;
+        }
+        self.take_back()?;
+        if plan == WaitPlan::Park {
+            self.port.unpark();
+            self.env.board.counters.parks.add(1);
+        }
+        Ok(())
+    }
+
+    /// Polls the inbox and the sockets, while other shards may borrow the partition.
+    fn poll(&mut self) -> io::Result<()> {
+        let polls = self.cron.polling.polls();
+        for poll in 0..polls {
+            self.driver.wait(Wait::Poll)?;
+            if self.driver.has_completions() || self.port.depth() > 0 {
+                self.cron.polling.polled(Some(poll));
+                return Ok(());
+            }
+            self.port.mesh().point();
+            std::hint::spin_loop();
+        }
+        self.cron.polling.polled(None);
+        Ok(())
+    }
+
+    /// Takes the partition back, once no other shard has it.
+    fn take_back(&mut self) -> io::Result<()> {
         while !self.port.hold_or_ask() {
             // The holder rings. Completions that are there already keep this wait from blocking:
             // then the holder may need this core.
             self.driver.wait(Wait::AtMost(LENT_WAIT_NS_MAX))?;
             self.port.mesh().idle();
         }
-        self.port.unpark();
         self.partition.take(&self.berths, self.env.me);
-        self.env.board.counters.parks.add(1);
         Ok(())
     }
 
-    /// Returns the kind of the next wait. While there is work, it only polls. While replies of
-    /// other shards are expected, it polls for a limited number of turns. Otherwise it parks until
-    /// the next tick.
-    fn wait_plan(&mut self) -> Wait {
+    /// Plans the next wait. While there is work, the shard only looks for more. While replies of
+    /// other shards are expected, it polls for a limited time. Otherwise it parks until the next
+    /// tick.
+    fn wait_plan(&mut self) -> WaitPlan {
         if self.partition.is_behind_disk() {
             // The thread that writes the file may need this core.
             self.ring();
-            return Wait::AtMost(DISK_WAIT_NS);
+            return WaitPlan::Stay(Wait::AtMost(DISK_WAIT_NS));
         }
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
@@ -158,25 +213,23 @@ impl Shard {
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.keys.is_some();
-        let is_expecting = self.port.under_way() > 0;
-        let expecting = !pending && is_expecting && self.cron.polling.goes_on(self.cron.idle_turns);
-        if pending || expecting || self.replication.is_behind || self.has_new_stream() {
-            return Wait::Poll;
-        }
-        if self.replication.feed.is_on() && !self.may_park() {
-            self.ring();
-            return Wait::Poll;
+        if pending || self.replication.is_behind || self.has_new_stream() {
+            return WaitPlan::Stay(Wait::Poll);
         }
         self.ring();
-        self.partition.put(&self.berths);
-        if !self.port.park() {
-            self.partition.take(&self.berths, self.env.me);
-            return Wait::Poll;
+        if self.replication.feed.is_on() && !self.may_park() {
+            return WaitPlan::Stay(Wait::Poll);
         }
+        let is_expecting = self.port.under_way() > 0;
+        if is_expecting && self.cron.polling.polls() > 0 { WaitPlan::Rest } else { WaitPlan::Park }
+    }
+
+    /// Returns how long the parked shard blocks.
+    fn time_to_park(&mut self) -> Wait {
         // A shard that extends the stream from here on finds this shard parked, and rings.
         let now_ns = self.cron.ended_ns.unwrap_or_else(|| self.env.clock_ns());
         let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
-        if self.has_new_stream() || self.has_marks() {
+        if self.has_new_stream() || self.has_marks() || !self.queues.failed.is_empty() {
             return Wait::AtMost(0);
         }
         Wait::AtMost(self.next_deadline_ns().map_or(tick_ns, |ns| ns.min(tick_ns)))
@@ -268,9 +321,9 @@ impl Shard {
 
     fn finish(&mut self, found: bool) {
         if found {
-            self.cron.polling.found(self.cron.idle_turns);
+            self.cron.polling.worked();
         }
-        self.cron.idle_turns = if found { 0 } else { self.cron.idle_turns.saturating_add(1) };
+        self.cron.is_idle = !found;
         let has_ticked = self.cron.take_ticked();
         self.cron.ended_ns = None;
         if !found && !has_ticked {

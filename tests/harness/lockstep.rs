@@ -363,6 +363,10 @@ impl Driver for Blocking {
         Ok(())
     }
 
+    fn has_completions(&self) -> bool {
+        !self.done.is_empty() || self.inner.has_completions()
+    }
+
     fn next(&mut self) -> Option<Completion> {
         self.done.pop_front().or_else(|| self.inner.next())
     }

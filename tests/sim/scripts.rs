@@ -373,7 +373,7 @@ fn scripts_are_killed_unless_they_have_written() {
         assert_eq!(text, "NOTBUSY No scripts in execution right now.");
         let writes = format!("redis.call('set', KEYS[1], 1) {LONG} return 5");
         one.send(&["EVAL", &writes, "1", &a]);
-        server.steps(30);
+        server.steps(100);
         let text = error(&ask(server, other, &["SCRIPT", "KILL"]));
         assert!(text.starts_with("UNKILLABLE"), "{text}");
         assert_eq!(one.read(server), int(5));

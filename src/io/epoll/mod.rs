@@ -443,6 +443,10 @@ impl Driver for EpollDriver {
         Ok(())
     }
 
+    fn has_completions(&self) -> bool {
+        self.visits > 0 || !self.ready.is_empty()
+    }
+
     fn next(&mut self) -> Option<Completion> {
         let completion = self.ready.pop_front();
         if let Some(Completion::Closed(conn)) = completion {

@@ -247,6 +247,10 @@ impl Driver for SimulatedDriver {
         Ok(())
     }
 
+    fn has_completions(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     fn next(&mut self) -> Option<Completion> {
         while let Some(completion) = self.ready.pop_front() {
             let (Completion::Received { conn: number, .. } | Completion::Hangup(number, _)) =

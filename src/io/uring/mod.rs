@@ -422,6 +422,10 @@ impl Driver for UringDriver {
         Ok(())
     }
 
+    fn has_completions(&self) -> bool {
+        self.due > 0 || !self.ready.is_empty()
+    }
+
     fn next(&mut self) -> Option<Completion> {
         loop {
             if let Some(completion) = self.ready.pop_front() {

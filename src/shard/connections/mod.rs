@@ -20,10 +20,11 @@ mod tracking;
 mod users;
 mod watch;
 
-use crate::io::ConnId;
+use crate::io::{Chunk, ConnId};
 use crate::keyspace::Spot;
 use crate::mesh::Handover;
 use std::collections::VecDeque;
+use std::io;
 
 /// The queues of connections.
 #[derive(Debug, Default)]
@@ -32,6 +33,10 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) ready: VecDeque<ConnId>,
     /// Connections that have output to send.
     pub(in crate::shard) dirty: Vec<ConnId>,
+    /// Dirty connections whose output is sent when the shard waits.
+    pub(in crate::shard) late: Vec<ConnId>,
+    /// Late sends that have failed.
+    pub(in crate::shard) failed: Vec<(ConnId, Chunk, io::Result<()>)>,
     /// Number of connections whose batch found no credit.
     pub(in crate::shard) stalled: usize,
     /// These connections by the shard whose credits they wait for, in the order of stalling.

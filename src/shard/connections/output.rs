@@ -7,23 +7,58 @@ use crate::shard::state::Shard;
 use std::io;
 
 impl Shard {
-    /// Hands the output of every dirty connection to the driver.
-    pub(in crate::shard) fn flush(&mut self) -> bool {
+    /// Sends the output of connections. With `may_wait`, output whose end concerns only its
+    /// connection is left to [`Shard::send_late`]. Returns whether there was any output.
+    pub(in crate::shard) fn flush(&mut self, may_wait: bool) -> bool {
         let found = !self.queues.dirty.is_empty();
+        let may_wait = may_wait && !self.replication.feed.disk().is_always();
         let mut at = 0;
         // A send that ends may make connections dirty again, for example with more of the stream.
         while let Some(&conn) = self.queues.dirty.get(at) {
             at += 1;
-            if let Some(connection) = self.connections.get_mut(conn) {
-                connection.is_dirty = false;
-                if connection.tally.is_some() {
-                    self.settle_slot(conn);
-                }
-                self.send_next(conn);
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            if may_wait && connection.has_plain_output() {
+                self.queues.late.push(conn);
+                continue;
             }
+            connection.is_dirty = false;
+            if connection.tally.is_some() {
+                self.settle_slot(conn);
+            }
+            self.send_next(conn);
         }
         self.queues.dirty.clear();
         found
+    }
+
+    /// Sends the output that [`Shard::flush`] has left. The shard need not hold its partition.
+    pub(in crate::shard) fn send_late(&mut self) {
+        let mut late = std::mem::take(&mut self.queues.late);
+        for conn in late.drain(..) {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            connection.is_dirty = false;
+            while let Some(connection) = self.connections.get_mut(conn)
+                && let Some(chunk) = connection.next_chunk()
+                && let Some((chunk, result)) = self.driver.send(conn, chunk)
+            {
+                if result.is_err() {
+                    // Its end concerns the partition.
+                    self.queues.failed.push((conn, chunk, result));
+                    break;
+                }
+                self.finish_send(conn, chunk, result);
+            }
+            self.count_bytes(conn);
+        }
+        self.queues.late = late;
+    }
+
+    /// Closes the connections whose late sends have failed.
+    #[inline]
+    pub(in crate::shard) fn close_failed(&mut self) {
+        while let Some((conn, chunk, result)) = self.queues.failed.pop() {
+            self.sent(conn, chunk, result);
+        }
     }
 
     /// Sends the connection's chunks until one of them has to wait, and counts its bytes then.
