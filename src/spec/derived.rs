@@ -200,13 +200,11 @@ impl Card {
             && usize::from(at) < argc
         {
             let at = usize::from(at);
-            let is_empty = arg(at).is_empty();
-            return Some(match next.range(argc, &arg) {
-                Some(None) => vec![(at, first)],
-                Some(Some(others)) if is_empty => others.map(|at| (at, next)).collect(),
-                None if is_empty => return None,
+            return Some(match next.range(argc, &arg).flatten() {
+                None => vec![(at, first)],
+                Some(others) if arg(at).is_empty() => others.map(|at| (at, next)).collect(),
                 // Keys in both places: the command fails when it runs.
-                Some(Some(_)) | None => Vec::new(),
+                Some(_) => Vec::new(),
             });
         }
         let mut keys = Vec::new();

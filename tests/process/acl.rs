@@ -126,26 +126,30 @@ fn what_is_under_way_ends_when_it_is_not_allowed_any_more() {
     });
 }
 
+/// Queues commands for EXEC.
+fn queue(wire: &mut Wire, commands: &[&str]) {
+    assert_eq!(wire.ask(&["MULTI"]), "+OK");
+    for command in commands {
+        assert_eq!(wire.ask(&words(command)), "+QUEUED", "{command}");
+    }
+}
+
+/// Returns the error of a command that EXEC refuses.
+fn why(why: &str) -> String {
+    format!(
+        "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the \
+         EXEC call. This command is no longer allowed for the following reason: {why}"
+    )
+}
+
 #[test]
 fn queued_commands_are_checked_again_by_exec() {
     on_each_setup(&[], |server| {
         let mut admin = Wire::connect(server.port);
         admin.ask(&words("ACL SETUSER bob on nopass +@all ~* db=0,1"));
         let mut bob = connect_as(server, "bob");
-        let queue = |bob: &mut Wire, commands: &[&str]| {
-            assert_eq!(bob.ask(&["MULTI"]), "+OK");
-            for command in commands {
-                assert_eq!(bob.ask(&words(command)), "+QUEUED", "{command}");
-            }
-        };
         queue(&mut bob, &["SET a 1", "MSET a 2 b 2 c 2 d 2", "SET b 3", "ECHO x", "GET a"]);
         assert_eq!(admin.ask(&words("ACL SETUSER bob -mset resetkeys ~a")), "+OK");
-        let why = |why: &str| {
-            format!(
-                "-NOPERM ACLs rules changed between the moment the transaction was accumulated and \
-                 the EXEC call. This command is no longer allowed for the following reason: {why}"
-            )
-        };
         let (mset, set) = (
             why("no permission to execute the command or subcommand"),
             why("no permission to touch the specified keys"),
@@ -167,6 +171,49 @@ fn queued_commands_are_checked_again_by_exec() {
         assert!(bob.ask(&["EXEC"]).starts_with("[-WRONGPASS"));
         let log = bob.ask(&["ACL", "LOG", "1"]);
         assert!(log.contains("reason, auth, context, multi, object, AUTH"), "{log}");
+    });
+}
+
+#[test]
+fn each_command_of_a_transaction_runs_by_the_rules_of_its_turn() {
+    on_each_setup(&[], |server| {
+        let mut admin = Wire::connect(server.port);
+        let denied = why("no permission to execute the command or subcommand");
+        // A denial is logged when its command's turn comes, after changes of the user.
+        admin.ask(&words("ACL SETUSER eve on nopass +@all ~*"));
+        let mut eve = connect_as(server, "eve");
+        queue(&mut eve, &["AUTH default x", "EXISTS a", "AUTH eve x", "EXISTS a"]);
+        admin.ask(&words("ACL SETUSER eve -exists"));
+        assert_eq!(eve.ask(&["EXEC"]), format!("[+OK, :0, +OK, {denied}]"));
+        let log = admin.ask(&["ACL", "LOG", "1"]);
+        let entry = "[[count, :1, reason, command, context, multi, object, exists, username, eve";
+        assert!(log.starts_with(entry), "{log}");
+        // Each of its commands runs by the rules and on the database of its turn.
+        admin.ask(&words("ACL SETUSER eve +@all -select resetkeys ~a"));
+        let commands =
+            ["SELECT 1", "MSET b 1 c 2 d 3", "AUTH default x", "SELECT 1", "MSET b 5 c 6"];
+        queue(&mut admin, &["SET a zero", "SET b zero", "SELECT 1", "SET a one", "SET b one"]);
+        assert_eq!(admin.ask(&["EXEC"]), "[+OK, +OK, +OK, +OK, +OK]");
+        admin.ask(&["SELECT", "0"]);
+        admin.ask(&words("ACL SETUSER eve +select ~*"));
+        queue(&mut eve, &commands);
+        eve.ask(&["GET", "b"]);
+        for last in ["AUTH eve x", "SELECT 0", "GET a", "GET b"] {
+            assert_eq!(eve.ask(&words(last)), "+QUEUED");
+        }
+        eve.ask(&["EVAL", "return redis.pcall('get', ARGV[1])", "0", "b"]);
+        admin.ask(&words("ACL SETUSER eve -select resetkeys ~a"));
+        let (no_key, no_script_key) = (
+            why("no permission to touch the specified keys"),
+            "-ERR ACL failure in script: No permissions to access a key",
+        );
+        assert_eq!(
+            eve.ask(&["EXEC"]),
+            format!(
+                "[{denied}, {no_key}, +OK, +OK, +OK, 5, +OK, {denied}, one, {no_key}, \
+                 {no_script_key}]"
+            )
+        );
     });
 }
 

@@ -76,6 +76,8 @@ fn dry_runs_say_what_a_user_lacks() {
         ACL DRYRUN bob MIGRATE h 1 '' 0 1 KEYS a b => "User bob has no permissions to access the
             | 'b' key"
         ACL DRYRUN bob MIGRATE h 1 b 0 1 KEYS b => OK
+        ACL DRYRUN bob MIGRATE h 1 b 0 1 KEYS => "User bob has no permissions to access the
+            | 'b' key"
         ACL DRYRUN bob SET a x GET => OK
         ACL SETUSER bob resetkeys %W~a => ?UsersChanged { deleted: 0 }
         ACL DRYRUN bob SET a x => OK

@@ -7,11 +7,12 @@
 
 use crate::acl::{Denial, DenialContext, LogKey, Reason, Refused, User};
 use crate::client::{Connection, GivingUp, describe};
-use crate::exec::{Asked, Entry, count_denial};
+use crate::exec::{Asked, Entry, Item, count_denial};
 use crate::gate::denial_error;
 use crate::io::ConnId;
 use crate::mesh::ClientRef;
 use crate::pubsub::Sort;
+use crate::resp::Args;
 use crate::shard::state::Shard;
 use crate::txn::Queue;
 
@@ -140,28 +141,40 @@ impl Shard {
     }
 
     /// Marks the commands of a transaction, from an index on, that the rules of the client's user
-    /// forbid by now.
+    /// forbid by now. Commands get the database that the allowed ones among them select, and the
+    /// user whose rules restrict what they do inside.
     pub(in crate::shard) fn check_queued(&mut self, conn: ConnId, queue: &mut Queue, from: usize) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(user) = connection.session.user.clone() else { return };
+        if user.is_free() && from == 0 {
+            return;
+        }
         let databases = self.env.process.databases;
         let mut db = connection.session.db;
-        let mut denied = Vec::new();
         let (items, mut batch_args) = queue.parts();
         for item in items.iter_mut().skip(from) {
-            item.refused = None;
-            if !user.is_free() {
-                let args = batch_args.of(item);
-                if let Some(denial) = item.entry.refusal(&user, &args, (db, databases)) {
-                    item.refused = Some(denial.reason);
-                    denied.push((denial, item.entry.denied_object(denial, &args)));
-                } else {
-                    db = item.entry.selected_database(&args, databases).unwrap_or(db);
-                }
+            let args = batch_args.of(item);
+            let entry = item.entry;
+            item.refused = entry.refusal(&user, &args, (db, databases)).map(|denial| denial.reason);
+            item.db = db as u16;
+            let is_restricted = entry.is_restricted_inside(&user, &args, (db, databases));
+            item.user = if is_restricted && !user.is_free() { user.id } else { 0 };
+            if item.refused.is_none() {
+                db = entry.selected_database(&args, databases).unwrap_or(db);
             }
         }
-        for denial in denied {
-            self.log_denial(conn, denial, &user, DenialContext::Multi);
+    }
+
+    /// Adds the refusal of a command of a transaction to ACL LOG. It is the command's turn: earlier
+    /// ones have run, and one of them may have changed the user or the database.
+    #[cold]
+    pub(in crate::shard) fn log_refused(&mut self, conn: ConnId, item: &Item, args: &Args<'_>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(user) = connection.session.user.clone() else { return };
+        let place = (connection.session.db, self.env.process.databases);
+        if let Some(denial) = item.entry.refusal(&user, args, place) {
+            let object = item.entry.denied_object(denial, args);
+            self.log_denial(conn, (denial, object), &user, DenialContext::Multi);
         }
     }
 }

@@ -17,7 +17,7 @@ impl Shard {
     /// or it sends a request to all shards.
     pub(in crate::shard) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
         if let Some(reason) = item.refused {
-            self.refuse_own(transaction, reason);
+            self.refuse_own(transaction, (&item, reason));
             return self.end_own(transaction);
         }
         let users = self.users_of(transaction);
@@ -36,7 +36,12 @@ impl Shard {
     }
 
     /// Replies to a command that the rules of the client's user forbid by now.
-    fn refuse_own(&mut self, transaction: &mut Transaction, reason: Reason) {
+    fn refuse_own(&mut self, transaction: &mut Transaction, (item, reason): (&Item, Reason)) {
+        let ClientRef { conn, generation } = transaction.to.client;
+        if self.connections.get_same(conn, generation).is_some() {
+            let (_, mut batch_args) = transaction.queue.parts();
+            self.log_refused(conn, item, &batch_args.of(item));
+        }
         let error = Error::other(Denial { reason, at: 0 }.exec_text());
         Reply::new(&mut transaction.own.output, transaction.protocol).error(&error);
         self.env.board.error_reply(error.bytes());

@@ -38,9 +38,10 @@ impl Shard {
         let mut args = batch_args.of(item);
         let entry = item.entry;
         let mut place = Place::Shard(env.me as u16);
-        if item.refused.is_some() {
-            item.db = ahead.db as u16;
-        } else if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
+        // A command that is refused now is planned all the same: an earlier command may change the
+        // user.
+        let selects = entry.selects_database() && item.refused.is_none();
+        if let Some(run) = entry.on_session().filter(|_| selects) {
             let mut unread = Output::default();
             let mut context = SessionContext {
                 is_in_exec: true,

@@ -135,7 +135,7 @@ impl Shard {
             }
             let item = planning.queue.items[planning.next];
             let enough = self.long_elements_min();
-            if item.refused.is_none() && item.entry.has_many_keys(item.argc as usize, enough) {
+            if item.entry.has_many_keys(item.argc as usize, enough) {
                 self.plan_keys(&mut planning);
             } else {
                 self.plan_next(&mut planning);
