@@ -7,6 +7,8 @@
 //! This runs one iteration of one target; a failure prints the line that repeats it. Without
 //! variables every target runs a few hundred iterations from seed 0.
 
+#[path = "fuzz/http.rs"]
+mod http;
 #[path = "fuzz/tls.rs"]
 mod tls;
 

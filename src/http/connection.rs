@@ -52,8 +52,15 @@ impl Peer<'_> {
             };
             let config = self.process.config.snapshot();
             let acl = &self.process.acl;
-            let asked =
-                Asked { request: &request, is_peer_local, came_to_loopback, config: &config, acl };
+            let commands = self.process.commands;
+            let asked = Asked {
+                request: &request,
+                is_peer_local,
+                came_to_loopback,
+                config: &config,
+                acl,
+                commands,
+            };
             let response = match admit(&asked) {
                 Ok(()) => super::answer(self.process, &request.path),
                 Err(refusal) => return self.refuse(&refusal),

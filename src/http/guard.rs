@@ -3,9 +3,11 @@
 
 use super::request::{Method, Request};
 use super::response::{Response, Status};
-use crate::acl::Acl;
+use crate::acl::{Acl, User};
 use crate::config::Config;
+use crate::exec::{self, CommandTable};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A request with the facts about its connection that the guards need.
 pub(super) struct Asked<'a> {
@@ -16,12 +18,18 @@ pub(super) struct Asked<'a> {
     pub(super) came_to_loopback: bool,
     pub(super) config: &'a Config,
     pub(super) acl: &'a Acl,
+    /// The commands whose permissions a path requires.
+    pub(super) commands: &'static CommandTable,
 }
 
 type Guard = fn(&Asked<'_>) -> Result<(), Response>;
 
 /// All guards, in the order in which they run.
-static GUARDS: &[Guard] = &[protected_mode, host, password, method];
+static GUARDS: &[Guard] = &[protected_mode, host, password, method, permission];
+
+/// The commands that show what a path shows, with a subcommand.
+static PATHS: &[(&str, &[[&str; 2]])] =
+    &[("/metrics", &[["info", ""]]), ("/status.json", &[["info", ""], ["slowlog", "get"]])];
 
 /// Returns the first refusal, if any.
 pub(super) fn admit(asked: &Asked<'_>) -> Result<(), Response> {
@@ -72,24 +80,51 @@ fn is_loopback_name(host: &str) -> bool {
     is_number || name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Requires the name and password of a user, in HTTP's Basic scheme, unless the default user needs
-/// no password.
+/// Requires the password of a user, unless the default user needs none.
 fn password(asked: &Asked<'_>) -> Result<(), Response> {
-    if asked.acl.is_open() {
-        return Ok(());
+    match asked.user() {
+        Some(_) => Ok(()),
+        None => Err(Response::of(Status::Unauthorized)),
     }
-    let given = asked.request.authorization.as_deref().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        let is_basic = scheme.eq_ignore_ascii_case("basic");
-        is_basic.then(|| decode_base64(token.trim_start().as_bytes())).flatten()
-    });
-    let is_known = given.is_some_and(|given| {
-        let colon = given.iter().position(|byte| *byte == b':');
-        let password = |colon: usize| (&given[..colon], &given[colon + 1..]);
-        let parts = colon.map(password);
-        parts.is_some_and(|(user, password)| asked.acl.authenticate(user, password).is_some())
-    });
-    if is_known { Ok(()) } else { Err(Response::of(Status::Unauthorized)) }
+}
+
+/// Requires that the rules of the user allow the commands that show the same.
+fn permission(asked: &Asked<'_>) -> Result<(), Response> {
+    let Some(user) = asked.user().filter(|user| !user.is_free()) else { return Ok(()) };
+    let of_path = PATHS.iter().find(|(path, _)| *path == asked.request.path);
+    for [name, subcommand] in of_path.map_or(&[][..], |(_, commands)| commands) {
+        // A command that was renamed away has no rules.
+        let Some(entry) = asked.commands.find(name.as_bytes()) else { continue };
+        let entry = entry.subcommand(subcommand.as_bytes()).unwrap_or(entry);
+        let args = [name.as_bytes(), subcommand.as_bytes()];
+        let argc = if subcommand.is_empty() { 1 } else { 2 };
+        let arg = |at: usize| args[at];
+        let asked = exec::Asked { entry, argc, arg: &arg, db: 0, databases: 1 };
+        if asked.refusal(&user).is_some() {
+            let text = format!("The user has no permissions to run '{}'.\n", entry.name);
+            return Err(Response::saying(Status::Forbidden, text));
+        }
+    }
+    Ok(())
+}
+
+impl Asked<'_> {
+    /// Returns the user who asks; none if the request must have a password and has not the right
+    /// one. `Basic` has a name and a password, `Bearer` the password of the default user.
+    fn user(&self) -> Option<Arc<User>> {
+        let given = self.request.authorization.as_deref().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            let token = token.trim_start().as_bytes();
+            if scheme.eq_ignore_ascii_case("bearer") {
+                return self.acl.authenticate(b"default", token);
+            }
+            let is_basic = scheme.eq_ignore_ascii_case("basic");
+            let pair = is_basic.then(|| decode_base64(token)).flatten()?;
+            let colon = pair.iter().position(|byte| *byte == b':')?;
+            self.acl.authenticate(&pair[..colon], &pair[colon + 1..])
+        });
+        given.or_else(|| self.acl.is_open().then(|| self.acl.default_user()))
+    }
 }
 
 /// Refuses methods other than GET and HEAD: this port is read-only.
@@ -129,7 +164,9 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acl::Catalogue;
+    use crate::acl::NewUsers;
+    use crate::commands::FAMILIES;
+    use std::sync::LazyLock;
 
     /// Encodes in Base64.
     fn base64(bytes: &[u8]) -> String {
@@ -172,7 +209,11 @@ mod tests {
 
     fn status(is_local: bool, change: impl FnOnce(&mut Config, &mut Request)) -> Status {
         let (config, request) = asked(change);
-        let acl = Acl::new(Catalogue::new([].into_iter()));
+        static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
+        let acl = Acl::new(TABLE.catalogue());
+        let new = NewUsers { all_channels: true };
+        let rules: &[&[u8]] = &[b"on", b">pw", b"+ping", b"+info"];
+        acl.set_user(b"some", rules, new).expect("valid rules");
         acl.set_default_password(&config.requirepass);
         let asked = Asked {
             acl: &acl,
@@ -180,6 +221,7 @@ mod tests {
             is_peer_local: is_local,
             came_to_loopback: is_local,
             config: &config,
+            commands: LazyLock::force(&TABLE),
         };
         admit(&asked).map_or_else(|refusal| refusal.status, |()| Status::Ok)
     }
@@ -202,11 +244,29 @@ mod tests {
         for wrong in ["default:open sesam", "default:", ":open sesame", "other:open sesame", ""] {
             assert_eq!(with(format!("Basic {}", base64(wrong.as_bytes()))), Status::Unauthorized);
         }
+        assert_eq!(with("Bearer open sesame".to_owned()), Status::Ok);
         for wrong in ["", "Basic", "Basic ", "Bearer abc", "Basic ZGVmYXVsdDpvcGVu"] {
             assert_eq!(with(wrong.to_owned()), Status::Unauthorized, "{wrong}");
         }
         let other = |_: &mut Config, request: &mut Request| request.method = Method::Other;
         assert_eq!(status(true, other), Status::MethodNotAllowed);
+    }
+
+    #[test]
+    fn rules_of_users_hold() {
+        let with = |pair: &str, path: &str| {
+            status(true, |config, request| {
+                config.requirepass = b"word".to_vec();
+                request.authorization = Some(format!("Basic {}", base64(pair.as_bytes())));
+                request.path = path.to_owned();
+            })
+        };
+        for path in ["/", "/page.js", "/healthz", "/metrics"] {
+            assert_eq!(with("some:pw", path), Status::Ok, "{path}");
+        }
+        // It shows the arguments of slow commands.
+        assert_eq!(with("some:pw", "/status.json"), Status::Forbidden);
+        assert_eq!(with("default:word", "/status.json"), Status::Ok);
     }
 
     #[test]

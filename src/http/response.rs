@@ -104,7 +104,7 @@ impl Response {
     }
 
     /// Creates a response with a status and a text for people.
-    pub(super) fn saying(status: Status, text: &'static str) -> Response {
+    pub(super) fn saying(status: Status, text: impl Into<Cow<'static, str>>) -> Response {
         Response { status, media: Media::Plain, body: text.into() }
     }
 
