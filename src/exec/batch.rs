@@ -6,6 +6,7 @@ use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
 use super::publisher::Publisher;
 use super::record::{Glue, Records};
+use super::room::Room;
 use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::stage::stage;
@@ -16,6 +17,7 @@ use crate::acl::{Reason, UserId};
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
+use crate::spec::Flag;
 use bytes::BytesMut;
 
 /// The most commands in one batch. One round of prefetches covers them.
@@ -117,6 +119,28 @@ pub struct Runner<'a> {
     pub scripting: Option<Scripting<'a>>,
     /// The last command's script, if it is suspended.
     pub suspended: Option<Box<SuspendedScript>>,
+    /// The limit of memory, if no key can be evicted for it.
+    pub limit: Option<MemoryLimit<'a>>,
+}
+
+/// The limit of memory while no key can be evicted: commands that may use more are refused one by
+/// one, as soon as it is exceeded.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimit<'a> {
+    /// What is known of the limit.
+    pub room: &'a Room,
+    /// The limit in bytes, not 0.
+    pub max_bytes: u64,
+}
+
+impl MemoryLimit<'_> {
+    /// Returns whether the command must not run. Parts of a command always run, because other parts
+    /// may have run.
+    #[inline]
+    pub fn refuses(&self, item: &Item) -> bool {
+        let grows = item.entry.command.card.flags.has(Flag::DENYOOM);
+        grows && !item.is_part && self.room.excess_bytes(self.max_bytes) > 0
+    }
 }
 
 impl<'a> Runner<'a> {
@@ -143,7 +167,14 @@ impl<'a> Runner<'a> {
             publisher: None,
             scripting: None,
             suspended: None,
+            limit: None,
         }
+    }
+
+    /// Returns whether the limit of memory refuses a command behind the first one.
+    #[inline(always)]
+    fn is_refused(&self, at: usize, item: &Item) -> bool {
+        at > 0 && self.limit.is_some_and(|limit| limit.refuses(item))
     }
 
     /// Runs one slice of a command that walks over all keys. Returns whether it has replied.
@@ -197,7 +228,8 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the items in order and calls `done` after each with its error. Stops after a command
-    /// that made keys ready for blocked clients, and before a command whose script is suspended.
+    /// that made keys ready for blocked clients, before a command whose script is suspended, and
+    /// before a command that [`Runner::limit`] refuses, unless it is the first one.
     /// Returns the number of commands that ran.
     pub fn run(
         &mut self,
@@ -216,6 +248,9 @@ impl<'a> Runner<'a> {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
+            if self.is_refused(at, item) {
+                return at;
+            }
             let result = self.run_one(item, hashes[at], batch_args, out);
             if self.suspended.is_some() {
                 return at;
@@ -244,6 +279,9 @@ impl<'a> Runner<'a> {
     ) -> usize {
         let is_paused = self.is_paused();
         for (at, item) in items.iter().enumerate() {
+            if self.is_refused(at, item) {
+                return at;
+            }
             let role = match self.config.import_mode {
                 true if item.sees_due => Some(ExpiryRole::Loading),
                 true => Some(ExpiryRole::Replica),

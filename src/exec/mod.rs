@@ -44,7 +44,7 @@ mod workspace;
 
 pub use aof::{AofFacts, AofMode, AofOrder, AofState, BaseForm, RewriteFacts};
 pub use awaited::Awaited;
-pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
+pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, MemoryLimit, Runner};
 pub use client_homes::{ClientHome, ClientHomes};
 pub use command::{
     ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,

@@ -200,6 +200,7 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         let acl = Acl::new(parts.commands.catalogue());
         acl.set_default_password(&parts.config.snapshot().requirepass);
+        let room = Room::new(parts.boards.iter().count());
         Process {
             pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),
             clients,
@@ -240,7 +241,7 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
-            room: Room::default(),
+            room,
             scripts: Scripts::default(),
             functions: Functions::default(),
             allows_all_in_scripts: AtomicBool::new(false),

@@ -2,7 +2,8 @@
 //! every use of a key sets them.
 //!
 //! ```text
-//!   time        24 bits  Unix seconds of the last use, modulo 2^24
+//!   time         1 bit   (high) whether the key was used again after the second it was written in
+//!               23 bits  Unix seconds of the last use, modulo 2^23: 97 days
 //!   frequency   16 bits  Unix minutes of the last use, modulo 2^16
 //!                8 bits  (low) a counter that grows with the logarithm of the uses
 //! ```
@@ -12,8 +13,11 @@
 
 use crate::base::rng::Rng;
 
-/// Mask of the access clock's bits.
-const CLOCK_MASK: u64 = 0xff_ffff;
+/// Mask of the bits that are a time.
+const TIME_MASK: u32 = 0x7f_ffff;
+
+/// Whether the key was used again.
+const REUSED: u32 = 0x80_0000;
 
 /// Seconds by which a key's access clock may be ahead of the current time.
 const CLOCK_AHEAD_S_MAX: u32 = 60;
@@ -46,7 +50,7 @@ impl Access {
     }
 
     pub(super) fn set_now(&mut self, unix_ms: u64) {
-        self.now_s = ((unix_ms / 1_000) & CLOCK_MASK) as u32;
+        self.now_s = (unix_ms / 1_000) as u32 & TIME_MASK;
         self.now_minutes = (unix_ms / 60_000) as u16;
     }
 
@@ -68,14 +72,22 @@ impl Access {
     #[inline]
     pub(super) fn used(&mut self, bits: u32) -> u32 {
         match self.frequency {
-            None => self.now_s,
+            // Uses in the second of the first one are often part of the same work.
+            None if bits == self.now_s => bits,
+            None => self.now_s | REUSED,
             Some(frequency) => self.counted(bits, frequency),
         }
     }
 
-    /// Returns the bits of a key that was last used `idle_s` seconds ago.
+    /// Returns the bits of a key that was last used `idle_s` seconds ago, and counts as reused.
     pub(super) fn idle(&self, idle_s: u32) -> u32 {
-        self.now_s.wrapping_sub(idle_s) & CLOCK_MASK as u32
+        self.now_s.wrapping_sub(idle_s) & TIME_MASK | REUSED
+    }
+
+    /// Returns whether a key with these bits was used again after it was written.
+    #[inline]
+    pub(super) fn is_reused(&self, bits: u32) -> bool {
+        bits & REUSED != 0
     }
 
     /// Returns the bits of a key with this LFU counter.
@@ -85,9 +97,9 @@ impl Access {
 
     /// Returns the seconds since the last use of a key with these bits.
     pub(super) fn idle_s(&self, bits: u32) -> u32 {
-        let idle_s = self.now_s.wrapping_sub(bits) & CLOCK_MASK as u32;
+        let idle_s = self.now_s.wrapping_sub(bits) & TIME_MASK;
         // The time of a transaction is fixed and may be a little before the last use.
-        if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
+        if idle_s > TIME_MASK - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
     }
 
     /// Returns the LFU counter of a key with these bits, after decay.
@@ -144,11 +156,16 @@ mod tests {
     fn without_lfu_the_time_of_the_last_use_is_kept() {
         let mut access = Access::new(1);
         access.set_now(100_000_000_000);
-        let bits = access.used(7);
-        assert_eq!((bits, access.fresh()), (100_000_000 & 0xff_ffff, bits));
+        let bits = access.fresh();
+        assert_eq!((bits, access.used(bits)), (100_000_000 & 0x7f_ffff, bits));
+        assert!(!access.is_reused(bits));
         access.set_now(100_000_007_500);
         assert_eq!(access.idle_s(bits), 7);
         assert_eq!(access.idle_s(access.idle(100)), 100);
+        let again = access.used(bits);
+        let third = access.used(again);
+        assert!(access.is_reused(again) && access.is_reused(third));
+        assert_eq!((access.idle_s(again), access.is_reused(access.idle(3))), (0, true));
         access.set_now(99_999_999_000);
         assert_eq!(access.idle_s(bits), 0);
     }

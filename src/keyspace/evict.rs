@@ -12,6 +12,9 @@
 //! passed lately. A sample drawn with replacement, as the reference server takes, sees some keys
 //! often and others never. The pool carries good candidates over to the next eviction.
 //!
+//! Under LRU a key that was used again since it was written ages at its true rate. Other keys age
+//! up to [`AGING_MAX`] times as fast: see `aging`.
+//!
 //! A candidate is found again by its bucket's word. The word may belong to another key by then; its
 //! rank is computed anew, so such a key leaves only if it is a candidate as good.
 
@@ -29,6 +32,12 @@ const POOL_MAX: usize = 16;
 
 /// Buckets that the hand passes at most for one eviction. Volatile keys may be rare.
 const STEP_BUCKETS: usize = 64;
+
+/// Evictions that the means over victims go back.
+const VICTIMS: u32 = 64;
+
+/// How much faster keys may age that were not used again.
+const AGING_MAX: u64 = 2;
 
 /// Random positions that one eviction tries.
 const RANDOM_TRIES_MAX: usize = 16;
@@ -98,6 +107,30 @@ pub(super) struct Eviction {
     ranked_by: Option<MaxmemoryPolicy>,
     /// Rounds over all databases since a key was last evicted.
     idle_rounds: usize,
+    victims: Victims,
+}
+
+/// What the last keys were that were evicted, about [`VICTIMS`] of them.
+#[derive(Debug, Default)]
+struct Victims {
+    /// Number of evictions that the means include.
+    seen: u32,
+    /// Mean of the bytes that each has freed.
+    bytes: f64,
+    /// Mean of the ranks of the last victim of each eviction; 0 if the policy is random.
+    rank: f64,
+    /// Rank of the last victim.
+    last_rank: u64,
+}
+
+impl Victims {
+    /// Includes the victims of an eviction in the means.
+    fn add(&mut self, bytes_each: u64) {
+        self.seen = (self.seen + 1).min(VICTIMS);
+        let share = 1.0 / f64::from(self.seen);
+        self.bytes += (bytes_each as f64 - self.bytes) * share;
+        self.rank += (self.last_rank as f64 - self.rank) * share;
+    }
 }
 
 impl Eviction {
@@ -132,13 +165,29 @@ impl Slice {
     ) -> Evicted {
         if self.eviction.ranked_by != Some(rule.policy) {
             self.eviction.pool.clear();
+            self.eviction.victims = Victims::default();
             self.eviction.ranked_by = Some(rule.policy);
         }
         self.eviction.idle_rounds = 0;
         self.graveyard.begin_round();
         let mut freed_bytes = 0;
+        let before = self.stats.evicted;
+        let evicted = self.evict_on(rule, is_kept, progress, &mut freed_bytes);
+        if let Some(bytes_each) = freed_bytes.checked_div(self.stats.evicted - before) {
+            self.eviction.victims.add(bytes_each);
+        }
+        evicted
+    }
+
+    fn evict_on(
+        &mut self,
+        rule: EvictionRule,
+        is_kept: Option<IsKept<'_>>,
+        progress: &mut dyn FnMut(u64) -> Progress,
+        freed_bytes: &mut u64,
+    ) -> Evicted {
         loop {
-            match progress(freed_bytes) {
+            match progress(*freed_bytes) {
                 Progress::Enough => return Evicted::Enough,
                 Progress::Late => return Evicted::Unfinished,
                 Progress::Needed => {}
@@ -146,7 +195,7 @@ impl Slice {
             // Memory that is about to be free needs no further victims.
             let used_bytes = used_bytes();
             if self.graveyard.step(&mut self.tools.heap) {
-                freed_bytes += bytes_since(used_bytes);
+                *freed_bytes += bytes_since(used_bytes);
                 continue;
             }
             if !self.has_evictable(rule.policy) {
@@ -160,7 +209,7 @@ impl Slice {
             };
             match found {
                 Some((db, index, place)) => {
-                    freed_bytes += self.evict_at(db, index, place);
+                    *freed_bytes += self.evict_at(db, index, place);
                     self.eviction.idle_rounds = 0;
                 }
                 // Units have locked all that may be evicted.
@@ -172,12 +221,41 @@ impl Slice {
 
     /// Returns whether there are keys that the policy may evict.
     pub fn has_evictable(&self, policy: MaxmemoryPolicy) -> bool {
-        let mut databases = self.databases.iter();
+        self.evictable(policy) > 0
+    }
+
+    /// Returns the number of keys that the policy may evict.
+    fn evictable(&self, policy: MaxmemoryPolicy) -> usize {
+        let databases = self.databases.iter();
         match policy {
-            MaxmemoryPolicy::NoEviction => false,
-            _ if policy.spares_persistent() => databases.any(|it| it.volatile_len() > 0),
-            _ => databases.any(|it| it.len() > 0),
+            MaxmemoryPolicy::NoEviction => 0,
+            _ if policy.spares_persistent() => databases.map(Database::volatile_len).sum(),
+            _ => databases.map(Database::len).sum(),
         }
+    }
+
+    /// Returns how much this slice should contribute to an eviction, relative to other slices: the
+    /// bytes of its keys that may be evicted, estimated, times the mean age of victims under LRU.
+    /// As long as none was evicted, the bytes are estimated as `usual_bytes`. Returns 0 if there is
+    /// no such key.
+    pub fn evictable_weight(&self, policy: MaxmemoryPolicy, usual_bytes: u64) -> u64 {
+        use MaxmemoryPolicy::{AllkeysLru, VolatileLru};
+        let Victims { seen, bytes, rank, .. } = self.eviction.victims;
+        let all_bytes = match self.evictable(policy) {
+            0 => return 0,
+            _ if seen == 0 => usual_bytes as f64,
+            keys => keys as f64 * bytes,
+        };
+        let age = match policy {
+            AllkeysLru | VolatileLru => rank + 1.0,
+            _ => 1.0,
+        };
+        (all_bytes * age).max(1.0) as u64
+    }
+
+    /// Returns a random number.
+    pub fn draw_random(&mut self) -> u64 {
+        self.rng.next_u64()
     }
 
     /// Removes a key. Returns the bytes that this has freed.
@@ -225,6 +303,7 @@ impl Slice {
             let is_locked = is_kept.is_some_and(|it| it(self.tools.hash(entry.key())));
             let is_as_good = rank(rule.policy, &self.access, entry) >= candidate.rank;
             if rule.may_evict(entry) && is_as_good && !is_locked {
+                self.eviction.victims.last_rank = candidate.rank;
                 return Some((db, index, place));
             }
         }
@@ -349,8 +428,23 @@ fn rank(policy: MaxmemoryPolicy, access: &Access, entry: Entry) -> u64 {
     match policy {
         AllkeysLfu | VolatileLfu => u64::from(u8::MAX - access.count(entry.clock())),
         VolatileTtl => u64::MAX - entry.expiry().unwrap_or(u64::MAX),
-        _ => u64::from(access.idle_s(entry.clock())),
+        _ => u64::from(access.idle_s(entry.clock())) * aging(access, entry),
     }
+}
+
+/// Returns how much faster than others a key ages under LRU: 1 if it was used again since it was
+/// written, otherwise 1 to [`AGING_MAX`] by chance, but always the same.
+///
+/// Keys that nobody uses again, as a scan leaves them, so leave before keys that are in use. By
+/// chance, because a loop over more keys than there is room for would otherwise evict each key
+/// before its turn comes: now some keys last until they are used again, and stay from then on.
+#[inline]
+fn aging(access: &Access, entry: Entry) -> u64 {
+    if access.is_reused(entry.clock()) {
+        return 1;
+    }
+    let random = entry.address().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    1 + ((random * AGING_MAX) >> 32)
 }
 
 #[cfg(test)]
@@ -478,6 +572,27 @@ mod tests {
             assert_eq!(evict(&mut slice, policy, u64::MAX), Evicted::Exhausted);
             assert_eq!(slice.len(0), 0);
         }
+    }
+
+    #[test]
+    fn keys_that_were_used_again_stay_longer() {
+        let mut slice = slice_with(10_000);
+        slice.set_now(START_MS + 10_000);
+        for number in 0..3_000 {
+            let name = number.to_string();
+            let key = slice.key(name.as_bytes());
+            slice.lookup(0, &key);
+        }
+        slice.set_now(START_MS + 15_000);
+        (10_000..13_000).for_each(|number| set(&mut slice, 0, number, Expiry::Clear));
+        slice.set_now(START_MS + 30_000);
+        assert_eq!(evict(&mut slice, MaxmemoryPolicy::AllkeysLru, 8_000), Evicted::Enough);
+        // Idle for 20 seconds after a second use, for 30 and for 15 without one.
+        let [reused, old, young] = [0..3_000, 3_000..10_000, 10_000..13_000]
+            .map(|mut range| range.by_ref().filter(|&it| !has(&mut slice, 0, it)).count());
+        assert!(reused < 60, "{reused} reused keys are gone");
+        assert!(old > 6_000 && young > 500, "{old} of 7,000 and {young} of 3,000 are gone");
+        slice.check();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::timing::Thresholds;
 use crate::config::Config;
-use crate::exec::{Facts, Process};
+use crate::exec::{Facts, MemoryLimit, Process};
 use crate::gate::Router;
 use crate::observe::Board;
 use std::sync::Arc;
@@ -72,6 +72,12 @@ impl Env {
             ran_until_ns: 0,
             process: Arc::clone(process),
         }
+    }
+
+    /// Returns the limit of memory. `maxmemory` must be set.
+    #[inline]
+    pub(super) fn memory_limit(&self) -> MemoryLimit<'_> {
+        MemoryLimit { room: &self.process.room, max_bytes: self.config.maxmemory }
     }
 
     /// Reads the clock. Commands that run from here on see this time.

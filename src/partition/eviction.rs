@@ -6,7 +6,7 @@
 use super::housekeeping::publish_stats;
 use super::partition::Partition;
 use crate::config::MaxmemoryPolicy;
-use crate::exec::{Scope, removal_word};
+use crate::exec::{Room, Scope, removal_word};
 use crate::keyspace::{Evicted, EvictionRule, ExpiryRole, IsKept, Progress};
 
 /// Steps between two looks at the clock.
@@ -37,10 +37,73 @@ impl Partition {
     /// evict further keys.
     #[inline]
     pub fn make_room(&mut self) -> Evicted {
-        match self.env.process.room.excess_bytes(self.env.config.maxmemory) {
+        self.make_room_of(u64::MAX)
+    }
+
+    /// Evicts keys like [`Partition::make_room`], but no more than about this number of bytes.
+    #[inline]
+    pub fn make_room_of(&mut self, bytes_max: u64) -> Evicted {
+        match self.env.process.room.excess_bytes(self.env.config.maxmemory).min(bytes_max) {
             0 => Evicted::Enough,
             _ if self.tells_evicted() => Evicted::Enough,
             wanted_bytes => self.evict(wanted_bytes),
+        }
+    }
+
+    /// Returns whether commands of a batch are refused as soon as memory is full, because no key
+    /// can be evicted for them.
+    #[inline]
+    pub(super) fn refuses_by_memory(&self) -> bool {
+        let config = &self.env.config;
+        if config.maxmemory == 0 || self.is_loading {
+            return false;
+        }
+        match config.maxmemory_policy {
+            MaxmemoryPolicy::NoEviction => true,
+            // Any key that is written can be evicted.
+            policy if !policy.spares_persistent() => false,
+            policy => !self.slice.has_evictable(policy) && !self.others_have_volatile(),
+        }
+    }
+
+    #[cold]
+    fn others_have_volatile(&self) -> bool {
+        let is_volatile = |db| self.env.process.boards.database(db)[1] > 0;
+        (0..self.env.process.databases).any(is_volatile)
+    }
+
+    /// Makes room before a part runs, if the excess cannot wait until the end of a turn.
+    #[inline]
+    pub(super) fn make_room_for_part(&mut self) {
+        let (room, max_bytes) = (&self.env.process.room, self.env.config.maxmemory);
+        let excess_bytes = room.excess_bytes(max_bytes);
+        if excess_bytes > 0 && !room.has_patience(excess_bytes, max_bytes) {
+            self.make_room();
+        }
+    }
+
+    /// Evicts what other shards have left to this one.
+    #[inline]
+    pub fn free_owed(&mut self) {
+        let owed_bytes = self.env.process.room.take_owed(self.env.me);
+        if owed_bytes > 0 {
+            self.make_room_of(owed_bytes);
+        }
+    }
+
+    /// Draws the shard that evicts next.
+    pub fn draw_evicting(&mut self) -> usize {
+        let random = self.slice.draw_random();
+        self.env.process.room.draw(random).unwrap_or(self.env.me)
+    }
+
+    /// Updates how often this shard is drawn.
+    pub(super) fn publish_weight(&self) {
+        if self.env.config.maxmemory > 0 {
+            let usual_bytes = self.env.config.maxmemory / self.env.process.shards() as u64;
+            let policy = self.env.config.maxmemory_policy;
+            let weight = self.slice.evictable_weight(policy, usual_bytes);
+            self.env.process.room.set_weight(self.env.me, weight);
         }
     }
 
@@ -74,15 +137,22 @@ impl Partition {
         let stop_ns =
             clock.monotonic_ns().saturating_add(tenacity_ns(config.maxmemory_eviction_tenacity));
         let mut steps = 0;
-        let max_bytes = config.maxmemory;
+        let spare_bytes = Room::spare_bytes(config.maxmemory);
+        let wanted_bytes = wanted_bytes + spare_bytes;
+        let floor_bytes = config.maxmemory - spare_bytes;
         let mut progress = |freed_bytes| {
-            steps += 1;
-            // Other shards evict too.
-            if freed_bytes >= wanted_bytes || room.excess_bytes(max_bytes) == 0 {
+            if freed_bytes >= wanted_bytes {
                 return Progress::Enough;
             }
-            let is_late = steps % STEPS_PER_LOOK == 0 && clock.monotonic_ns() >= stop_ns;
-            if is_late { Progress::Late } else { Progress::Needed }
+            steps += 1;
+            if steps % STEPS_PER_LOOK > 0 {
+                return Progress::Needed;
+            }
+            // Other shards evict too.
+            if room.excess_bytes(floor_bytes) == 0 {
+                return Progress::Enough;
+            }
+            if clock.monotonic_ns() >= stop_ns { Progress::Late } else { Progress::Needed }
         };
         let locks = &self.locks;
         let is_locked = |hash| locks.has(Scope::name(hash));
@@ -94,6 +164,7 @@ impl Partition {
         }
         self.write_removed(removal_word(self.env.config.lazyfree_lazy_eviction));
         self.tell_events();
+        self.publish_weight();
         match evicted {
             // Others look at the board for keys to evict.
             Evicted::Exhausted => self.publish(),

@@ -148,6 +148,7 @@ impl Partition {
         for db in 0..self.env.board.databases.len() {
             self.publish_database(db);
         }
+        self.publish_weight();
     }
 
     /// Updates the board with one database and the counters.

@@ -26,7 +26,7 @@ impl Partition {
             self.return_credit(&mut part, self.leaving.arrived.len());
             return self.leaving.arrived.push(part);
         }
-        self.make_room();
+        self.make_room_for_part();
         let timestamp = self.journal.arrived(part.sent.timestamp);
         if let Work::Control { request: Request::Cut(order), .. } = &part.work {
             let (mark, is_last) = (order.mark, order.is_last);

@@ -127,10 +127,11 @@ impl Partition {
         assert!(!self.is_away() || self.has_keys_anyway(), "no command runs without its keys");
         timing.start(self.env.clock_ns());
         self.slice.keep_unasked(!self.locks.is_empty());
+        let is_limited = mode == RunMode::Batch && self.refuses_by_memory();
         let (mut effects, may_suspend) = (Effects::default(), mode.may_suspend());
         let (mut done, mut wait, mut suspended) = (0, None, None);
         while done < batch.items.len() && wait.is_none() && suspended.is_none() {
-            let Some(items) = self.next_items(batch, mode, (timing, done)) else {
+            let Some(items) = self.next_items(batch, (mode, is_limited), (timing, done)) else {
                 done += 1;
                 continue;
             };
@@ -145,6 +146,7 @@ impl Partition {
                 publisher: Some(&self.publisher),
                 effects,
                 scripting: Some(self.tools.scripting(&self.env, &self.publisher, may_suspend)),
+                limit: is_limited.then(|| self.env.memory_limit()),
                 ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
@@ -161,8 +163,7 @@ impl Partition {
                 }
             });
             effects = runner.effects;
-            wait = runner.attempt.wait.take();
-            suspended = runner.suspended.take();
+            (wait, suspended) = (runner.attempt.wait.take(), runner.suspended.take());
             done += count;
             if suspended.is_some() {
                 break;
@@ -187,16 +188,21 @@ impl Partition {
         Ran { wait, suspended: suspended.map(|script| (done, script)), changes }
     }
 
-    /// Returns the commands from index `done` on that run together. Returns none if this node does
-    /// not serve the keys of the first one any more; that command has its error then.
+    /// Returns the commands from index `done` on that run together. Returns none if the first one
+    /// must not run: memory is full (`is_limited`: no key can be evicted), or this node does not
+    /// serve its keys any more. That command has its error then.
     #[inline]
     fn next_items<'i>(
         &mut self,
         batch: &mut Batch<'i>,
-        mode: RunMode,
+        (mode, is_limited): (RunMode, bool),
         (timing, done): (&mut BatchTiming, usize),
     ) -> Option<&'i [Item]> {
         let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+        if is_limited && self.env.memory_limit().refuses(&items[0]) {
+            self.refuse(batch, (timing, done), &Error::OutOfMemory);
+            return None;
+        }
         // A transaction is checked as a whole.
         let of_transaction = RunMode::Step { is_of_transaction: true };
         let is_checked = mode == RunMode::Transaction || mode == of_transaction;
@@ -206,16 +212,28 @@ impl Partition {
         match self.served(items, &mut batch.args) {
             Ok(count) => Some(&items[..count]),
             Err(error) => {
-                Reply::new(batch.output, batch.protocol).error(&error);
-                timing.see(done, &self.env.process.clock, batch.output.len());
-                if let Some(ends) = &mut batch.ends {
-                    ends.push(batch.output.mark());
-                }
-                self.env.board.commands[usize::from(items[0].entry.index)].rejected.add(1);
-                self.env.board.error_reply(error.bytes());
+                self.refuse(batch, (timing, done), &error);
                 None
             }
         }
+    }
+
+    /// Replies with an error to the command at index `done`, which does not run.
+    #[cold]
+    fn refuse(
+        &mut self,
+        batch: &mut Batch<'_>,
+        (timing, done): (&mut BatchTiming, usize),
+        error: &Error,
+    ) {
+        Reply::new(batch.output, batch.protocol).error(error);
+        timing.see(done, &self.env.process.clock, batch.output.len());
+        if let Some(ends) = &mut batch.ends {
+            ends.push(batch.output.mark());
+        }
+        let index = usize::from(batch.items[done].entry.index);
+        self.env.board.commands[index].rejected.add(1);
+        self.env.board.error_reply(error.bytes());
     }
 
     /// Updates counters and statistics for the first `done` commands of a batch.

@@ -90,6 +90,9 @@ pub const TICKS_PER_ROUND: usize = 10;
 /// The fewest connections that one tick checks.
 pub const CONNECTIONS_PER_TICK: usize = 256;
 
+/// Bytes of an excess that one shard evicts. A larger excess is divided.
+pub const PART_BYTES_MIN: u64 = 16 << 10;
+
 /// The most connections whose spare buffers are released each time before keys are evicted; about
 /// 2 us.
 pub const CONNECTIONS_SHRUNK_MAX: usize = 64;

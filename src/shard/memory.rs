@@ -1,7 +1,8 @@
-//! Memory against `maxmemory`, as a shard sees it: its partition evicts its own keys first; if it
-//! has none, the shards that have some are woken, and evict in their turns.
+//! Memory against `maxmemory`, as a shard sees it. At the end of a turn it divides the excess among
+//! the shards, see `exec/room.rs`. If the excess is large before, its partition evicts its own
+//! keys; if it has none, the shards that have some are woken, and evict in their turns.
 
-use super::limits::CONNECTIONS_SHRUNK_MAX;
+use super::limits::{CONNECTIONS_SHRUNK_MAX, PART_BYTES_MIN};
 use super::state::Shard;
 use crate::config::MaxmemoryPolicy;
 use crate::exec::Facts;
@@ -9,20 +10,72 @@ use crate::keyspace::Evicted;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Shard {
-    /// Makes room if more memory is used than `maxmemory` allows. Sets whether commands are refused
-    /// that may use more.
+    /// Makes room before a batch if more memory is used than `maxmemory` allows, unless that can
+    /// wait until the end of the turn. Sets whether commands are refused that may use more.
     #[inline]
     pub(super) fn make_room(&mut self) {
         let max_bytes = self.env.config.maxmemory;
         if max_bytes > 0 {
-            if self.env.process.room.excess_bytes(max_bytes) > 0 {
+            let excess_bytes = self.env.process.room.excess_bytes(max_bytes);
+            let evicted = if excess_bytes > 0 && !self.has_patience(excess_bytes) {
                 self.spare_keys();
-            }
-            let evicted = self.partition.make_room();
+                self.partition.make_room()
+            } else {
+                Evicted::Enough
+            };
             self.note_room(evicted);
         } else if self.env.facts.has(Facts::OUT_OF_MEMORY) {
             self.note_room(Evicted::Enough);
         }
+    }
+
+    /// Returns whether this excess can wait until the end of the turn.
+    fn has_patience(&self, excess_bytes: u64) -> bool {
+        let config = &self.env.config;
+        config.maxmemory_policy != MaxmemoryPolicy::NoEviction
+            && self.env.process.room.has_patience(excess_bytes, config.maxmemory)
+    }
+
+    /// Makes room at the end of a turn: evicts what is left to this shard, and divides the excess.
+    #[inline]
+    pub(super) fn make_room_at_end(&mut self) {
+        let max_bytes = self.env.config.maxmemory;
+        if max_bytes > 0 {
+            self.partition.free_owed();
+            let excess_bytes = self.env.process.room.excess_bytes(max_bytes);
+            if excess_bytes > 0 && self.has_patience(excess_bytes) {
+                return self.divide_excess(excess_bytes);
+            }
+        }
+        self.make_room();
+    }
+
+    /// Divides an excess among the shards: draws one for each part.
+    #[cold]
+    fn divide_excess(&mut self, excess_bytes: u64) {
+        self.spare_keys();
+        let process = &self.env.process;
+        let mut left_bytes = excess_bytes.saturating_sub(process.room.all_owed());
+        let part_bytes = PART_BYTES_MIN.max(left_bytes.div_ceil(process.shards() as u64));
+        let mut own_bytes = 0;
+        while left_bytes > 0 {
+            let bytes = part_bytes.min(left_bytes);
+            left_bytes -= bytes;
+            let shard = self.partition.draw_evicting();
+            if shard == self.env.me {
+                own_bytes += bytes;
+            } else {
+                self.env.process.room.owe(shard, bytes);
+                if !self.remote.evicting.contains(&shard) {
+                    self.remote.evicting.push(shard);
+                }
+            }
+        }
+        let evicted = match own_bytes {
+            0 => Evicted::Enough,
+            _ => self.partition.make_room_of(own_bytes),
+        };
+        self.note_room(evicted);
     }
 
     /// Releases memory of clients before keys are evicted: buffers of some connections that they do

@@ -111,7 +111,7 @@ impl Shard {
         self.check_pause();
         self.hand_over_waiting();
         self.tick();
-        self.make_room();
+        self.make_room_at_end();
         self.partition.serve_blocked_behind();
         self.send_outgoing();
         self.publish_feed();

@@ -2,7 +2,7 @@
 
 use super::server::Server;
 use super::setups;
-use super::wire::{Wire, info_field};
+use super::wire::{Wire, info_field, request};
 use std::time::Duration;
 
 fn memory(wire: &mut Wire, field: &str) -> u64 {
@@ -56,5 +56,31 @@ fn what_a_command_removes_is_free_when_it_replies() {
         assert_eq!(wire.ask(&["UNLINK", "set"]), ":1");
         let after = memory(&mut wire, "used_memory");
         assert!(after < (before + full) / 2, "{before} {full} {after}");
+    }
+}
+
+#[test]
+fn commands_of_a_pipeline_are_refused_from_the_first_that_finds_memory_full() {
+    for policy in ["noeviction", "volatile-lru"] {
+        for setup in setups() {
+            let server = Server::start(setup, &["--maxmemory-policy", policy]);
+            let mut wire = Wire::connect(server.port);
+            wire.ask(&["SETRANGE", "{a}first", "99999", "x"]);
+            let limit = (memory(&mut wire, "used_memory") + 1_000_000).to_string();
+            assert_eq!(wire.ask(&["CONFIG", "SET", "maxmemory", &limit]), "+OK");
+            let names: Vec<String> = (0..40).map(|number| format!("{{a}}{number}")).collect();
+            let grow = |name: &String| request(&["SETRANGE", name, "99999", "x"]);
+            let mut bytes: Vec<u8> = names.iter().flat_map(grow).collect();
+            bytes.extend(request(&["GETRANGE", "{a}first", "99999", "-1"]));
+            wire.write(bytes);
+            let replies: Vec<String> = names.iter().map(|_| wire.reply()).collect();
+            let ran = replies.iter().filter(|reply| *reply == ":100000").count();
+            // Each value takes 112 KiB, and every thread counts up to 64 KiB for itself.
+            assert!((5..12).contains(&ran), "{policy}: {replies:?}");
+            let refused =
+                replies.iter().filter(|reply| reply.starts_with("-OOM command not")).count();
+            assert_eq!(ran + refused, 40, "{policy}: {replies:?}");
+            assert_eq!(wire.reply(), "x", "{policy}: reading needs no memory");
+        }
     }
 }

@@ -39,12 +39,32 @@ impl Shard {
             rung += u64::from(self.port.wake(posted));
         }
         self.remote.posted = posted;
+        has_borrowed |= self.see_to_evicting();
         if let Some(shard) = self.port.mesh().stray()
             && shard != self.env.me
         {
             has_borrowed |= self.borrow(shard);
         }
         self.env.board.counters.doorbells_rung.add(rung + self.port.ring());
+        has_borrowed
+    }
+
+    /// Handles the shards that an eviction was left to: borrows the partitions of parked ones,
+    /// which evict then. Returns whether it has borrowed any.
+    fn see_to_evicting(&mut self) -> bool {
+        let mut has_borrowed = false;
+        while let Some(shard) = self.remote.evicting.pop() {
+            let is_done = !self.env.process.room.is_owed(shard);
+            // An awake shard evicts at the end of its turn.
+            if is_done || !self.port.is_free(shard) {
+                continue;
+            }
+            if self.port.mesh().borrows(true) && self.borrow(shard) {
+                has_borrowed = true;
+            } else {
+                self.port.mesh().ring_bell(shard);
+            }
+        }
         has_borrowed
     }
 
@@ -63,6 +83,7 @@ impl Shard {
         } else {
             self.drain_own_first(shard, &mut partition);
         }
+        partition.free_owed();
         self.env.board.counters.borrows.add(1);
         self.give_back(shard, partition);
         true

@@ -28,4 +28,6 @@ pub(in crate::shard) struct Remote {
     pub(in crate::shard) unit: Vec<Box<Envelope>>,
     /// Shards that were posted to in this turn. Empty between turns.
     pub(in crate::shard) posted: Vec<Posted>,
+    /// Shards that an eviction was left to in this turn. Empty between turns.
+    pub(in crate::shard) evicting: Vec<usize>,
 }
