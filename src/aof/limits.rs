@@ -27,3 +27,10 @@ pub const RETRY_MS: u64 = 100;
 
 /// Milliseconds between two log lines about failed writes.
 pub const LOG_MS: u64 = 30_000;
+
+/// Syncs that take fewer nanoseconds gain nothing from groups: waiting costs as much as the sync.
+pub const GATHERED_SYNC_NS_MIN: u64 = 200_000;
+
+/// The most nanoseconds that a write under `appendfsync always` waits for the commands of further
+/// clients. Clients need about as long to answer.
+pub const GATHER_NS_MAX: u64 = 2_000_000;

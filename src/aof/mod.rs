@@ -11,6 +11,7 @@
 
 mod check;
 mod folder;
+mod group;
 mod incr;
 mod intakes;
 pub mod limits;

@@ -10,6 +10,7 @@
 //! although the kernel has dropped the bytes.
 
 use super::folder::Folder;
+use super::group::Group;
 use super::incr::{IncrFile, WriteFailure};
 use super::limits::*;
 use super::manifest::Manifest;
@@ -152,6 +153,8 @@ pub(super) struct State {
     /// Bytes of the other files.
     pub(super) before_size: u64,
     times: Times,
+    /// The last sync under `appendfsync always`.
+    group: Group,
     /// Whether the file ends with a whole command.
     is_whole: bool,
     /// Unix seconds of the last annotation.
@@ -202,6 +205,7 @@ impl State {
             cut: None,
             before_size: sizes.0.saturating_sub(size),
             times: Times { synced_ms: now_ms, ..Times::default() },
+            group: Group::default(),
             is_whole: true,
             annotated_s: 0,
             buffer: Vec::new(),
@@ -389,6 +393,10 @@ impl State {
     /// Writes bytes of the stream. Returns whether the stream has more.
     fn write(&mut self) -> bool {
         let feed = Arc::clone(&self.shared.feed);
+        if self.policy == AppendFsync::Always && feed.end_offset() > self.written {
+            let now_ns = self.shared.process.clock.monotonic_ns();
+            self.group.gather(now_ns, || feed.end_offset());
+        }
         let until_cut = self.cut.map_or(u64::MAX, |cut| cut - self.written);
         let bytes_max = WRITE_BYTES_MAX.min(usize::try_from(until_cut).unwrap_or(usize::MAX));
         let (mut pulled, merged) = feed.pull(self.written, bytes_max);
@@ -512,6 +520,8 @@ impl State {
         self.await_sync();
         let is_due = self.must_sync();
         if let Some(incr) = self.incr.as_mut().filter(|_| is_due) {
+            let clock = &self.shared.process.clock;
+            let began_ns = clock.monotonic_ns();
             if let Err(error) = incr.sync() {
                 // The next process must not continue behind bytes that are lost. No reply that has
                 // left depends on them.
@@ -523,6 +533,9 @@ impl State {
                 ));
                 (self.exit)();
             }
+            let bytes = self.written - self.synced;
+            let times_ns = (began_ns, clock.monotonic_ns());
+            self.group.synced(times_ns, bytes, self.shared.feed.end_offset());
             self.times.synced_ms = self.now_ms();
         }
         self.end_sync(self.end(), Ok(()));
