@@ -1,6 +1,6 @@
 //! The check of a command against a user's rules. Hot for restricted users.
 
-use super::pattern::{READ, WRITE};
+use super::pattern::{READ, WRITE, head_of};
 use super::selector::Selector;
 use super::user::User;
 use crate::base::number::parse_i64;
@@ -191,9 +191,12 @@ impl Selector {
 
     #[inline]
     fn allows_key(&self, key: &[u8], needs: Needs) -> bool {
-        self.keys
-            .iter()
-            .any(|allowed| allowed.access & needs.0 == needs.0 && allowed.pattern.matches(key))
+        let head = head_of(key);
+        self.keys.iter().any(|allowed| {
+            allowed.access & needs.0 == needs.0
+                && allowed.pattern.may_match(head)
+                && allowed.pattern.matches(key)
+        })
     }
 
     fn reads_all_keys(&self) -> bool {

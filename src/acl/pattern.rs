@@ -25,6 +25,21 @@ enum Form {
 pub(super) struct Pattern {
     pub(super) text: Box<[u8]>,
     form: Form,
+    /// The first bytes that each match has, as [`head_of`] packs them, and which of its bits count.
+    /// So most patterns are excluded without a look at their text.
+    head: u64,
+    mask: u64,
+}
+
+/// Packs the first 8 bytes of a name; zeros stand for bytes that it does not have.
+#[inline]
+pub(super) fn head_of(name: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    match name.first_chunk() {
+        Some(first) => head = *first,
+        None => head[..name.len()].copy_from_slice(name),
+    }
+    u64::from_le_bytes(head)
 }
 
 impl Pattern {
@@ -34,7 +49,16 @@ impl Pattern {
             Some((b'*', prefix)) if glob::is_literal(prefix) => Form::Prefix,
             _ => Form::Glob,
         };
-        Pattern { text: text.into(), form }
+        let is_special = |byte: &u8| b"*?[\\".contains(byte);
+        let fixed = text.iter().position(is_special).unwrap_or(text.len()).min(8);
+        let mask = head_of(&[0xff; 8][..fixed]);
+        Pattern { text: text.into(), form, head: head_of(&text[..fixed]), mask }
+    }
+
+    /// Returns whether it may match a name with this head.
+    #[inline]
+    pub(super) fn may_match(&self, head: u64) -> bool {
+        (self.head ^ head) & self.mask == 0
     }
 
     #[inline]
@@ -101,6 +125,7 @@ impl KeyPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::Rng;
 
     #[test]
     fn all_forms_match_like_globs() {
@@ -112,5 +137,27 @@ mod tests {
                 assert_eq!(pattern.matches(name), expected, "{text} {name:?}");
             }
         }
+    }
+
+    #[test]
+    fn no_match_is_excluded_by_its_head() {
+        let mut rng = Rng::new(5);
+        let mut text = |letters: &[u8], len_max: u64| -> Vec<u8> {
+            let len = rng.below(len_max + 1);
+            (0..len).map(|_| letters[rng.below(letters.len() as u64) as usize]).collect()
+        };
+        let (mut matched, mut excluded) = (0, 0);
+        for _ in 0..200_000 {
+            let pattern = Pattern::new(&text(b"ab\0aaab*?[]\\^-", 11));
+            let name = text(b"ab\0aaa*", 11);
+            let may_match = pattern.may_match(head_of(&name));
+            assert!(
+                may_match || !glob::matches(&pattern.text, &name, false),
+                "{pattern:?} {name:?}"
+            );
+            matched += usize::from(pattern.matches(&name));
+            excluded += usize::from(!may_match);
+        }
+        assert!(matched > 1_000 && excluded > 100_000, "{matched} {excluded}");
     }
 }

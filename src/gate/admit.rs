@@ -66,17 +66,21 @@ pub fn is_http(name: &[u8]) -> bool {
 #[inline]
 pub fn admit(admission: &Admission<'_, '_>) -> Result<(), Error> {
     let session = admission.session;
-    let is_open = session.authenticated
-        && session.multi.is_none()
-        && !session.is_restricted()
-        && session.is_free();
-    if admission.facts.is_none() && is_open {
-        return arity(admission);
+    let is_plain = session.authenticated && session.multi.is_none() && !session.is_restricted();
+    let is_cluster = admission.facts.is_only_cluster();
+    if !is_plain || !(admission.facts.is_none() || is_cluster) {
+        return pass_all(admission);
     }
-    if admission.facts.is_only_cluster() && is_open {
-        arity(admission)?;
-        return redirection(admission);
+    // The other gates decide by other facts.
+    arity(admission)?;
+    if !session.is_free() {
+        permission(admission)?;
     }
+    if is_cluster { redirection(admission) } else { Ok(()) }
+}
+
+#[inline(never)]
+fn pass_all(admission: &Admission<'_, '_>) -> Result<(), Error> {
     GATES.iter().try_for_each(|gate| gate(admission))
 }
 
