@@ -533,7 +533,7 @@ impl State {
                 ));
                 (self.exit)();
             }
-            let bytes = self.written - self.synced;
+            let bytes = self.written.saturating_sub(self.synced);
             let times_ns = (began_ns, clock.monotonic_ns());
             self.group.synced(times_ns, bytes, self.shared.feed.end_offset());
             self.times.synced_ms = self.now_ms();

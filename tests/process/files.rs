@@ -123,19 +123,25 @@ fn wait_for_save(wire: &mut Wire) {
 /// Asserts that the thread that writes a file may use all cores of the process, and not only the
 /// core of the shard that has started it.
 fn writer_has_all_cores(process: u32) {
-    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
     let read = |folder: &std::path::Path, name| std::fs::read_to_string(folder.join(name));
     let is_writer =
         |task: &std::path::Path| read(task, "comm").is_ok_and(|name| name.trim_end() == "snapshot");
-    let tasks: Vec<_> = tasks.map(|task| task.expect("a thread").path()).collect();
-    let writer = tasks.iter().find(|task| is_writer(task)).expect("a thread writes the file");
+    let mut writer = None;
+    // A new thread takes its name when it first runs.
+    let is_there = wait_for(|| {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
+        writer = tasks.flatten().map(|task| task.path()).find(|task| is_writer(task));
+        writer.is_some()
+    });
+    assert!(is_there, "a thread writes the file");
+    let writer = writer.expect("it is there");
     let cores = |folder: &std::path::Path| {
         let status = read(folder, "status").expect("the thread lives");
         let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list"));
         line.expect("the kernel knows it").to_string()
     };
     let all = cores(format!("/proc/{process}").as_ref());
-    assert!(wait_for(|| cores(writer) == all), "{all}");
+    assert!(wait_for(|| cores(&writer) == all), "{all}");
 }
 
 const UNDER_WAY: &str = "-ERR Background save already in progress";
