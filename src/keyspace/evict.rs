@@ -426,7 +426,12 @@ fn bytes_since(before: u64) -> u64 {
 fn rank(policy: MaxmemoryPolicy, access: &Access, entry: Entry) -> u64 {
     use MaxmemoryPolicy::*;
     match policy {
-        AllkeysLfu | VolatileLfu => u64::from(u8::MAX - access.count(entry.clock())),
+        // Among keys with as many uses, chance decides: in a loop over more keys than there is room
+        // for, the oldest key would always leave just before its turn.
+        AllkeysLfu | VolatileLfu => {
+            u64::from(u8::MAX - access.count(entry.clock())) << u8::BITS
+                | chance(entry, 1 << u8::BITS)
+        }
         VolatileTtl => u64::MAX - entry.expiry().unwrap_or(u64::MAX),
         _ => u64::from(access.idle_s(entry.clock())) * aging(access, entry),
     }
@@ -443,8 +448,14 @@ fn aging(access: &Access, entry: Entry) -> u64 {
     if access.is_reused(entry.clock()) {
         return 1;
     }
+    1 + chance(entry, AGING_MAX)
+}
+
+/// Returns a number below `end`, by chance, but always the same for an entry.
+#[inline]
+fn chance(entry: Entry, end: u64) -> u64 {
     let random = entry.address().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    1 + ((random * AGING_MAX) >> 32)
+    (random * end) >> 32
 }
 
 #[cfg(test)]
