@@ -239,9 +239,11 @@ impl Feed {
     }
 
     /// Makes the append-only file a reader of the stream from its present end on, and switches
-    /// publishing on. Returns the offset.
+    /// publishing on. Returns the offset. The mark of a rewrite that began earlier is forgotten: it
+    /// may be before that offset.
     pub fn begin_disk(&self) -> u64 {
         let mut stream = self.stream.lock().expect("no holder panics");
+        (stream.output.awaited_cut, stream.output.cut) = (None, None);
         let offset = stream.output.backlog.end_offset();
         stream.is_on_disk = true;
         self.disk.set_need(Some(offset));
@@ -277,7 +279,8 @@ impl Feed {
         let merged = self.merge();
         let take = |stream: &mut Stream| {
             let (mut pulled, mut at) = (Pulled::default(), from);
-            let until_cut = stream.output.cut.map_or(u64::MAX, |cut| cut - from);
+            let until_cut = stream.output.cut.and_then(|cut| cut.checked_sub(from));
+            let until_cut = until_cut.unwrap_or(u64::MAX);
             let bytes_max = bytes_max.min(usize::try_from(until_cut).unwrap_or(usize::MAX));
             while let Some(left) = bytes_max.checked_sub((at - from) as usize).filter(|n| *n > 0) {
                 let piece = stream.backlog().read(at, left).expect("the file's bytes are kept");

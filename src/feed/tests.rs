@@ -961,3 +961,38 @@ fn a_large_unit_is_written_in_steps_and_nothing_comes_between() {
     assert_eq!([&lines[0], &lines[1], &lines[2]], ["MULTI", "SELECT", "SET"]);
     assert_eq!([&lines[COMMANDS + 2], &lines[COMMANDS + 3]], ["EXEC", "PING"]);
 }
+
+/// The file is turned off and on while a rewrite is under way whose mark comes between.
+#[test]
+fn a_file_that_begins_again_forgets_the_mark_of_an_earlier_rewrite() {
+    const MARK: u64 = 7;
+    let feed = Feed::new(Mesh::new(1, Rules::default(), None), Clock::System, 0);
+    feed.set_on(true);
+    let (mut journal, mut records) = (Journal::default(), Records::default());
+    journal.set_on(true);
+    let mut turn = |unit: Unit, has_command: bool| {
+        feed.wake(0, &mut journal);
+        journal.clock.begin_turn(Clock::System.monotonic_ns());
+        journal.clock.drained();
+        if has_command {
+            records.add(0, 0, &[b"SET", b"key", b"value"]);
+        }
+        let timestamp = journal.clock.local();
+        journal.append(timestamp, unit, &mut records);
+        feed.publish(0, &mut journal);
+        feed.park(0, &mut journal);
+    };
+    let single = || Unit::Single { is_transaction: false };
+    feed.begin_disk();
+    feed.end_disk();
+    feed.await_cut(MARK);
+    turn(single(), true);
+    turn(Unit::Mark { sequence: 1, parts: 1, id: MARK }, false);
+    turn(single(), true);
+    let offset = feed.begin_disk();
+    turn(single(), true);
+    let (pulled, _) = feed.pull(offset, 1 << 20);
+    let bytes: usize = pulled.pieces.iter().map(|piece| piece.len()).sum();
+    assert_eq!(offset + bytes as u64, feed.end_offset());
+    assert!(bytes > 0 && !pulled.is_cut);
+}
