@@ -39,6 +39,10 @@ impl Shard {
             self.partition.begin_compaction();
             self.partition.sample_ttls();
             self.partition.tidy_scripts();
+            if self.env.me == 0 {
+                // Bytes that became durable after the last write are not needed any more.
+                self.refresh_facts();
+            }
         }
         if self.env.me == 0 {
             self.note_uncounted();

@@ -1,8 +1,8 @@
 //! Memory of the process against `maxmemory`, which needs a process with its own allocator count.
 
-use super::server::Server;
-use super::setups;
+use super::server::{Server, wait_for};
 use super::wire::{Wire, info_field, request};
+use super::{on_each_setup, setups};
 use std::time::Duration;
 
 fn memory(wire: &mut Wire, field: &str) -> u64 {
@@ -83,4 +83,21 @@ fn commands_of_a_pipeline_are_refused_from_the_first_that_finds_memory_full() {
             assert_eq!(wire.reply(), "x", "{policy}: reading needs no memory");
         }
     }
+}
+
+/// The stream lets go of what the append-only file has made durable, without a further write.
+#[test]
+fn an_idle_server_keeps_nothing_that_is_durable() {
+    const BYTES: u64 = 16 << 20;
+    on_each_setup(&["--appendonly", "yes"], |server| {
+        let mut wire = Wire::connect(server.port);
+        let mut used = || info_field(&wire.ask(&["INFO", "memory"]), "used_memory");
+        let before = used().expect("the field is there");
+        let mut writer = Wire::connect(server.port);
+        let value = "v".repeat(BYTES as usize);
+        assert_eq!(writer.ask(&["SET", "key", &value]), "+OK");
+        assert_eq!(writer.ask(&["DEL", "key"]), ":1");
+        let is_free = wait_for(|| used().is_some_and(|used| used < before + BYTES / 2));
+        assert!(is_free, "{before} bytes before, {:?} now", used());
+    });
 }
