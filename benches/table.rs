@@ -15,7 +15,8 @@ const BATCH: usize = 16;
 const VALUE: [u8; 16] = *b"sixteen bytes...";
 
 fn slice_of(keys: u64) -> Slice {
-    let options = SliceOptions { databases: 1, slots: 0..16384, hash_seed: [11, 12], seed: 13 };
+    let options =
+        SliceOptions { databases: 1, slots: (0..16384).into(), hash_seed: [11, 12], seed: 13 };
     let mut slice = Slice::new(options);
     slice.set_now(1_800_000_000_000);
     (0..keys).for_each(|number| insert(&mut slice, number));

@@ -4,8 +4,8 @@
 //!
 //! A **shard** is a thread. It has an [`io`] driver (io_uring, or epoll), its own connections, and
 //! an inbox in the [`mesh`]. A **partition** is the state that needs one order: a
-//! [`keyspace::Slice`] with a contiguous range of the 16,384 hash slots, its locks, its blocked
-//! clients and its journal. There is one [`partition`] per shard.
+//! [`keyspace::Slice`] with some of the 16,384 hash slots, its locks, its blocked clients and its
+//! journal. There is one [`partition`] per shard. [`base::slot_map`] says which slots it has.
 //!
 //! One thread at a time **holds** a partition. An awake shard holds its own partition, and its
 //! commands do not touch the word that decides who holds it. A shard that parks lets its partition

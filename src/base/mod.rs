@@ -18,6 +18,7 @@ pub mod order;
 pub mod rng;
 pub mod short;
 pub mod slot;
+pub mod slot_map;
 pub mod syslog;
 pub mod system;
 #[cfg(system_allocator)]

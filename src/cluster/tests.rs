@@ -4,8 +4,10 @@ use super::*;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::base::slot::SLOT_COUNT;
+use crate::base::slot_map::SlotMap;
 use crate::config::Config;
 use crate::observe::{Level, Log};
+use std::sync::LazyLock;
 
 fn id(letter: char) -> String {
     letter.to_string().repeat(NODE_ID_BYTES)
@@ -115,8 +117,11 @@ fn a_forgotten_node_leaves_no_trace() {
     assert_eq!((nodes.all().len(), nodes.assigned(), nodes.is_closed()), (1, 0, true));
 }
 
+/// The slots of three shards.
+static MAP: LazyLock<SlotMap> = LazyLock::new(|| SlotMap::equal(3));
+
 fn viewer(config: &Config, shard: Option<u16>) -> Viewer<'_> {
-    Viewer { config, local_address: "[::1]:7003", is_tls: false, shards: 3, shard }
+    Viewer { config, local_address: "[::1]:7003", is_tls: false, map: &MAP, shard }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::id::NodeId;
 use super::node::Node;
 use super::nodes::Nodes;
 use super::text::{add_openings, add_ranges, tail};
-use crate::base::slot::slots_of_share;
+use crate::base::slot_map::{SlotMap, SlotSet};
 use crate::config::{Config, EndpointType};
 use std::fmt::Write;
 
@@ -25,8 +25,8 @@ pub struct Viewer<'a> {
     pub local_address: &'a str,
     /// Whether the client has connected with TLS, and is told the ports of TLS.
     pub is_tls: bool,
-    /// Number of shards of this process.
-    pub shards: usize,
+    /// The slots of the shards of this process.
+    pub map: &'a SlotMap,
     /// The shard whose port the client has connected to; none for the main port.
     pub shard: Option<u16>,
 }
@@ -104,7 +104,7 @@ impl<'a> Viewer<'a> {
 
     /// Returns the number of nodes as which this process appears.
     fn faces(&self) -> usize {
-        if self.config.cluster_shard_ports { self.shards } else { 1 }
+        if self.config.cluster_shard_ports { self.map.partitions() } else { 1 }
     }
 
     /// Returns the address and the port by which the client reaches a node. `shard` is given for
@@ -151,7 +151,11 @@ impl<'a> Viewer<'a> {
                 shard_id: node.shard_id.of_shard(shard),
                 ip,
                 port,
-                ranges: if faces > 1 { within(&ranges, shard, faces) } else { ranges.clone() },
+                ranges: if faces > 1 {
+                    within(&ranges, self.map.slots(shard))
+                } else {
+                    ranges.clone()
+                },
                 is_me: is_mine && shard == asked.min(faces - 1),
             }
         };
@@ -160,13 +164,13 @@ impl<'a> Viewer<'a> {
 }
 
 /// Returns the parts of ranges that belong to one shard.
-fn within(ranges: &[(u16, u16)], shard: usize, shards: usize) -> Vec<(u16, u16)> {
-    let own = slots_of_share(shard, shards);
-    let cut = |(first, last): &(u16, u16)| {
-        let (first, last) = ((*first).max(own.start), (*last).min(own.end - 1));
-        (first <= last).then_some((first, last))
+fn within(ranges: &[(u16, u16)], own: &SlotSet) -> Vec<(u16, u16)> {
+    let cut = |(first, last): (u16, u16)| {
+        let is_far = move |own: &(u16, u16)| own.0 <= last;
+        let common = move |own: (u16, u16)| (first.max(own.0), last.min(own.1));
+        own.ranges().skip_while(move |own| own.1 < first).take_while(is_far).map(common)
     };
-    ranges.iter().filter_map(cut).collect()
+    ranges.iter().flat_map(|range| cut(*range)).collect()
 }
 
 impl SeenNode {

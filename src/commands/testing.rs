@@ -45,6 +45,7 @@ impl Bench {
 
     /// Creates a bench with an empty slice that owns a range of hash slots, and with RESP2.
     pub fn of_slots(slots: Range<u16>) -> Bench {
+        let slots = slots.into();
         let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
         let mut bench = Bench {
             slice: Slice::new(options),

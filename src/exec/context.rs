@@ -212,7 +212,7 @@ pub(super) fn slice_of<'s>(
     slot: u16,
 ) -> &'s mut Slice {
     match others {
-        Some(others) if !slice.slots().contains(&slot) => others.of(slot),
+        Some(others) if !slice.owns(slot) => others.of(slot),
         _ => slice,
     }
 }

@@ -16,6 +16,7 @@ use super::table::CommandTable;
 use super::tracking::Trackers;
 use crate::acl::Acl;
 use crate::base::clock::Clock;
+use crate::base::slot_map::{SlotMap, SlotMapCell};
 use crate::cluster::Cluster;
 use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
@@ -33,6 +34,8 @@ pub struct Process {
     pub config: ConfigCell,
     /// One board per shard, with its counters and gauges.
     pub boards: Boards,
+    /// Which partition has which hash slot.
+    pub slot_map: SlotMapCell,
     /// The command table.
     pub commands: &'static CommandTable,
     /// Number of databases.
@@ -200,9 +203,10 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         let acl = Acl::new(parts.commands.catalogue());
         acl.set_default_password(&parts.config.snapshot().requirepass);
-        let room = Room::new(parts.boards.iter().count());
+        let shards = parts.boards.iter().count();
         Process {
-            pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),
+            pubsub: PubSub::new(shards, &parts.run_id),
+            slot_map: SlotMapCell::new(SlotMap::equal(shards)),
             clients,
             listeners: Listeners::default(),
             tls: Tls::default(),
@@ -241,7 +245,7 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
-            room,
+            room: Room::new(shards),
             scripts: Scripts::default(),
             functions: Functions::default(),
             allows_all_in_scripts: AtomicBool::new(false),

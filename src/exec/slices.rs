@@ -3,35 +3,36 @@
 use super::batch::{BatchArgs, Item};
 use super::scripting::SuspendedScript;
 use super::workspace::{OffloadedRun, WorkspaceRun, resume_away, run_away};
-use crate::base::slot::share_of;
+use crate::base::slot_map::SlotMap;
 use crate::keyspace::{Caller, Expired, ExpiryRole, Invalidation, Raised, Slice};
+use std::sync::Arc;
 
 /// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
 /// of others, its handler asks for their slices with [`super::Context::slice_of`].
 #[derive(Debug)]
 pub struct Slices {
-    /// In the order of their hash slots. The slice on which a command runs is missing meanwhile.
+    /// By the numbers of their partitions. The slice on which a command runs is missing meanwhile.
     slices: Vec<Option<Box<Slice>>>,
+    /// Which slice has which hash slot.
+    map: Arc<SlotMap>,
 }
 
 impl Slices {
-    /// Takes the slices of all partitions, in the order of their hash slots. The commands on them
-    /// see this Unix time in milliseconds.
-    pub fn new(slices: impl Iterator<Item = Box<Slice>>, now_ms: u64) -> Slices {
-        let mut slices = Slices { slices: slices.map(Some).collect() };
-        for at in 0..slices.slices.len() {
-            let slice = slices.slices[at].as_mut().expect("no command is running");
+    /// Takes the slices of all partitions, in the order of their numbers in `map`. The commands on
+    /// them see this Unix time in milliseconds.
+    pub fn new(slices: impl Iterator<Item = Box<Slice>>, map: Arc<SlotMap>, now_ms: u64) -> Slices {
+        let mut slices: Vec<Box<Slice>> = slices.collect();
+        assert_eq!(slices.len(), map.partitions());
+        for (at, slice) in slices.iter_mut().enumerate() {
             slice.set_now(now_ms);
-            let slots = slice.slots();
-            assert_eq!(slices.index_of(slots.start), at, "the slices are in order");
-            assert_eq!(slices.index_of(slots.end - 1), at, "the slices have nearly equal shares");
+            assert!(slice.slots() == map.slots(at), "slice {at} has the slots of the map");
         }
-        slices
+        Slices { slices: slices.into_iter().map(Some).collect(), map }
     }
 
-    /// Returns the first hash slot of each slice.
+    /// Returns the lowest hash slot of each slice.
     pub(super) fn first_slots(&self) -> Vec<u16> {
-        self.slices.iter().flatten().map(|slice| slice.slots().start).collect()
+        (0..self.slices.len()).map(|at| self.map.first_slot(at)).collect()
     }
 
     /// Returns the client whose command runs.
@@ -47,7 +48,7 @@ impl Slices {
 
     /// Puts a slice back that was taken.
     pub(super) fn put(&mut self, slice: Box<Slice>) {
-        let at = self.index_of(slice.slots().start);
+        let at = self.index_of(slice.slots().first().expect("every slice has a slot"));
         assert!(self.slices[at].is_none(), "only a taken slice returns");
         self.slices[at] = Some(slice);
     }
@@ -100,7 +101,7 @@ impl Slices {
         all
     }
 
-    /// Returns the slices in the order of their hash slots.
+    /// Returns the slices in the order of their partitions.
     pub fn into_slices(self) -> impl Iterator<Item = Box<Slice>> {
         self.slices.into_iter().map(|slice| slice.expect("no command is running"))
     }
@@ -162,9 +163,8 @@ impl Slices {
         self.slices.iter_mut().flatten().flat_map(|slice| slice.drain_expired())
     }
 
-    /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
-    /// nearly equal size, which [`Slices::new`] has checked.
+    /// Returns the index of the slice that owns a hash slot, as [`Slices::new`] has checked.
     pub(super) fn index_of(&self, slot: u16) -> usize {
-        share_of(slot, self.slices.len())
+        usize::from(self.map.owner(slot))
     }
 }

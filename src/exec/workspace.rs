@@ -7,6 +7,8 @@ use super::record::Records;
 use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
+use crate::base::slot::SLOT_COUNT;
+use crate::base::slot_map::SlotSet;
 use crate::config::{Config, EventClasses};
 use crate::keyspace::{Caller, ExpiryRole, Frequency, Invalidation, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
@@ -191,7 +193,7 @@ impl Workspaces {
         let mut slice = self.spare.take().unwrap_or_else(|| {
             Box::new(Slice::new(SliceOptions {
                 databases: self.databases,
-                slots: 0..crate::base::slot::SLOT_COUNT,
+                slots: SlotSet::from(0..SLOT_COUNT),
                 hash_seed: self.hash_seed,
                 seed: 0,
             }))

@@ -2,6 +2,7 @@
 //! command.
 
 use super::redirect::redirection;
+use super::route::Router;
 use crate::acl::{Denial, User};
 use crate::exec::{CommandTable, Entry, Facts, Process, Session};
 use crate::resp::{Args, Error};
@@ -19,6 +20,8 @@ pub struct Admission<'a, 'b> {
     pub facts: Facts,
     /// The process, which knows more about some facts.
     pub process: &'a Process,
+    /// Knows the shard of each key.
+    pub router: &'a Router,
 }
 
 /// A check that refuses a command with an error, or lets it pass.

@@ -12,7 +12,6 @@
 //! may change in between. Only the partition knows which keys of an open slot are here.
 
 use super::admit::Admission;
-use crate::base::slot::share_of;
 use crate::cluster::{Nodes, Opening, Viewer};
 use crate::exec::{Entry, Facts, KeySlots, Process, Session};
 use crate::keyspace::Slice;
@@ -95,7 +94,9 @@ pub(super) fn redirection(admission: &Admission<'_, '_>) -> Result<(), Error> {
         check_slot(&nodes, slot_use, process, address_of(session))?;
     }
     match session.port_of {
-        Some(shard) if owner(process, slot) != shard => Err(moved_to_shard(admission, slot)),
+        Some(shard) if admission.router.owner(slot) != shard => {
+            Err(moved_to_shard(admission, slot))
+        }
         _ => Ok(()),
     }
 }
@@ -239,35 +240,27 @@ fn redirected(
     process: &Process,
     to: (&str, bool),
 ) -> Error {
-    let config = process.config.snapshot();
-    let shards = process.shards();
+    let (config, map) = (process.config.snapshot(), process.slot_map.snapshot());
     let (local_address, is_tls) = to;
-    let viewer = Viewer { config: &config, local_address, is_tls, shards, shard: None };
+    let viewer = Viewer { config: &config, local_address, is_tls, map: &map, shard: None };
     let (endpoint, port) = viewer.address(nodes, number, shard);
     Error::other(format!("{code} {slot} {endpoint}:{port}"))
 }
 
 /// On the port of a shard, without a cluster: the shard must have all keys of a command.
 fn on_own_keys(admission: &Admission<'_, '_>, shard: u16) -> Result<(), Error> {
-    let Admission { entry, args, process, .. } = *admission;
-    if entry.may_have_keys() {
-        check_owners(admission, entry, args, process, shard)
-    } else {
-        Ok(())
+    match admission.entry.may_have_keys() {
+        true => check_owners(admission, shard),
+        false => Ok(()),
     }
 }
 
-fn check_owners(
-    admission: &Admission<'_, '_>,
-    entry: &Entry,
-    args: &Args<'_>,
-    process: &Process,
-    shard: u16,
-) -> Result<(), Error> {
+fn check_owners(admission: &Admission<'_, '_>, shard: u16) -> Result<(), Error> {
+    let Admission { entry, args, router, .. } = *admission;
     let (mut first, mut is_one) = (None, true);
     entry.for_each_slot(args, &mut |slot| {
-        let (_, known) = *first.get_or_insert((slot, owner(process, slot)));
-        is_one &= known == owner(process, slot);
+        let (_, known) = *first.get_or_insert((slot, router.owner(slot)));
+        is_one &= known == router.owner(slot);
     });
     match first {
         _ if !is_one => Err(Error::other(CROSS_SLOT)),
@@ -276,17 +269,12 @@ fn check_owners(
     }
 }
 
-/// Returns the number of the shard that owns a slot.
-fn owner(process: &Process, slot: u16) -> u16 {
-    share_of(slot, process.shards()) as u16
-}
-
 /// Returns the error that sends a client to the port of the shard that owns a slot.
 #[cold]
 fn moved_to_shard(admission: &Admission<'_, '_>, slot: u16) -> Error {
-    let Admission { session, process, .. } = *admission;
+    let Admission { session, process, router, .. } = *admission;
     let Some(cluster) = process.cluster.get() else { return Error::other(NOT_SERVED) };
     let nodes = cluster.nodes();
-    let at = (slot, nodes.my_number(), usize::from(owner(process, slot)));
+    let at = (slot, nodes.my_number(), usize::from(router.owner(slot)));
     redirected("MOVED", &nodes, at, process, address_of(session))
 }

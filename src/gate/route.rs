@@ -1,10 +1,11 @@
 //! The router: from a command's keys to the shard that owns them.
 
 use crate::base::number::{parse_cursor, parse_i64};
-use crate::base::slot::{SLOT_COUNT, share_of, slot_of, slots_of_share};
+use crate::base::slot::slot_of;
+use crate::base::slot_map::{SlotMap, SlotSet};
 use crate::exec::{Entry, Item, KeyRouting, cursor_slot};
 use crate::resp::Args;
-use std::ops::Range;
+use std::sync::Arc;
 
 /// Number of keys that a SCAN without COUNT asks for.
 const WALK_COUNT_DEFAULT: i64 = 10;
@@ -18,34 +19,39 @@ pub enum Place {
     Several,
 }
 
-/// Maps each hash slot to the shard that owns it. Shards own contiguous ranges of nearly equal
-/// size.
-#[derive(Clone, Copy, Debug)]
+/// Maps each hash slot to the shard that owns it. It keeps a snapshot of the process's map.
+#[derive(Clone, Debug)]
 pub struct Router {
-    shards: u32,
+    map: Arc<SlotMap>,
+    shards: usize,
 }
 
 impl Router {
-    /// Creates a router for `shards` shards.
-    pub fn new(shards: usize) -> Router {
-        assert!((1..=usize::from(SLOT_COUNT)).contains(&shards));
-        Router { shards: shards as u32 }
+    /// Creates a router that reads a map.
+    pub fn new(map: Arc<SlotMap>) -> Router {
+        Router { shards: map.partitions(), map }
     }
 
     /// Returns the number of shards.
+    #[inline]
     pub fn shards(&self) -> usize {
-        self.shards as usize
+        self.shards
+    }
+
+    /// Returns the map.
+    pub fn map(&self) -> &Arc<SlotMap> {
+        &self.map
     }
 
     /// Returns the shard that owns a hash slot.
     #[inline]
     pub fn owner(&self, slot: u16) -> u16 {
-        share_of(slot, self.shards as usize) as u16
+        self.map.owner(slot)
     }
 
-    /// Returns the range of hash slots that a shard owns.
-    pub fn slots(&self, shard: usize) -> Range<u16> {
-        slots_of_share(shard, self.shards())
+    /// Returns the hash slots that a shard owns.
+    pub fn slots(&self, shard: usize) -> &SlotSet {
+        self.map.slots(shard)
     }
 
     /// Returns where a command runs, and the hash slot of its first key (0 without keys).
@@ -91,7 +97,7 @@ impl Router {
 
     fn place_slots(&self, mut slots: impl Iterator<Item = u16>, home: u16) -> (Place, u16) {
         let Some(slot) = slots.next() else {
-            return (Place::Shard(home), self.slots(usize::from(home)).start);
+            return (Place::Shard(home), self.map.first_slot(usize::from(home)));
         };
         let owner = self.owner(slot);
         let is_one = slots.all(|slot| self.owner(slot) == owner);

@@ -41,6 +41,9 @@ pub const DATABASES_EMPTY_MAX: usize = 16;
 /// Commands in the status; the commands with the most calls are chosen.
 pub const COMMANDS_MAX: usize = 12;
 
+/// Ranges of slots of a shard in the status; the lowest are chosen.
+pub const SLOT_RANGES_MAX: usize = 8;
+
 /// Slow commands in the status; the newest are chosen.
 pub const SLOW_ENTRIES_MAX: u64 = 12;
 

@@ -3,11 +3,11 @@
 
 use super::State;
 use super::json::Json;
-use super::limits::{COMMANDS_MAX, SLOW_COMMAND_BYTES_MAX, SLOW_ENTRIES_MAX};
+use super::limits::{COMMANDS_MAX, SLOT_RANGES_MAX, SLOW_COMMAND_BYTES_MAX, SLOW_ENTRIES_MAX};
+use crate::base::slot_map::SlotSet;
 use crate::base::{alloc, system};
 use crate::config::VERSION;
 use crate::exec::Process;
-use crate::gate::Router;
 use crate::observe::{LogKind, LoggedArgs, STAGE_CLASSES, Stage, stage_class_bound_ns};
 
 /// Returns the status as JSON. Sends no message to the shards.
@@ -140,16 +140,28 @@ fn line(args: &LoggedArgs) -> String {
     line
 }
 
+/// Formats the first ranges of a set of slots.
+fn ranges(slots: &SlotSet) -> String {
+    let show = |(first, last)| match first == last {
+        true => format!("{first}"),
+        false => format!("{first}–{last}"),
+    };
+    let mut all = slots.ranges().map(show);
+    let mut shown: Vec<String> = all.by_ref().take(SLOT_RANGES_MAX).collect();
+    shown.extend(all.next().map(|_| "…".to_owned()));
+    shown.join(", ")
+}
+
 fn each_shard(process: &Process, json: &mut Json) {
-    let router = Router::new(process.shards());
+    let map = process.slot_map.snapshot();
     let generation = process.boards.generation();
     for (number, board) in process.boards.iter().enumerate() {
-        let slots = router.slots(number);
+        let slots = map.slots(number);
         let keys: i64 = board.databases.iter().map(|database| database.keys.get()).sum();
         let (counters, gauges) = (&board.counters, &board.gauges);
         json.object("", |shard| {
-            shard.number("first_slot", slots.start);
-            shard.number("slots", slots.end - slots.start);
+            shard.text("ranges", &ranges(slots));
+            shard.number("slots", slots.len());
             shard.number("keys", keys.max(0));
             shard.number("clients", gauges.clients.get().max(0));
             shard.number("inbox_depth", gauges.inbox_depth.get().max(0));
@@ -215,7 +227,7 @@ mod tests {
         assert_eq!(status["clients"]["connected"], 6);
         assert_eq!(status["databases"][0]["keys"], 10);
         assert_eq!(status["commands"][0]["name"], "get");
-        assert_eq!(status["shards"][1]["first_slot"], 8192);
+        assert_eq!(status["shards"][1]["ranges"], "8192–16383");
         assert_eq!(status["shards"][1]["slots"], 8192);
         assert_eq!(status["slowlog"][0]["us"], 20_000);
         let words = status["slowlog"][0]["words"].as_str().unwrap();

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn memory_comes_back_after_most_keys_are_gone() {
-        let options = SliceOptions { databases: 2, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let options =
+            SliceOptions { databases: 2, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
         let mut slice = Slice::new(options);
         let value = |number: u32| vec![number as u8; 20 + number as usize * 7919 % 900];
         let mut keys: Vec<(u32, String)> =

@@ -218,8 +218,7 @@ impl Slice {
     #[inline]
     pub(super) fn before_change_at(&mut self, db: usize, index: usize, place: Place) {
         if self.cut.is_some() {
-            let slot = self.slots.start + index as u16;
-            let key = self.key_in_slot(place.entry().key(), slot);
+            let key = self.key_in_slot(place.entry().key(), index as u16);
             self.save_before_change(db, &key);
         }
     }
@@ -595,8 +594,12 @@ mod tests {
         let mut lent = 0;
         for seed in 0..16 {
             let mut rng = Rng::new(seed);
-            let options =
-                SliceOptions { databases: DATABASES, slots: 0..16384, hash_seed: [1, 2], seed };
+            let options = SliceOptions {
+                databases: DATABASES,
+                slots: (0..16384).into(),
+                hash_seed: [1, 2],
+                seed,
+            };
             let mut slice = Slice::new(options);
             let mut now_ms = START_MS;
             slice.set_now(now_ms);

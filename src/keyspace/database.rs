@@ -1,19 +1,24 @@
-//! One numbered database of a slice: a table per hash slot, in groups of 64.
+//! One numbered database of a slice: a table per hash slot, in groups of 64. A table has the number
+//! of its slot; the slice may own any slots, and the tables of others stay empty.
 //!
 //! ```text
-//!   groups   none until the first key is inserted. Each has the number of its keys, and one bit
-//!            per table for "has keys" and for "has volatile keys"
+//!   groups   none until the first key is inserted; 8 KiB. Each has the number of its keys, and
+//!            one bit per table for "has keys" and for "has volatile keys"
 //!   tables   of a group, 2 KiB: from the first key in the group until it is trimmed without keys
 //! ```
 //! A key is volatile if it or one of its elements has an expiry.
 
 use super::table::Table;
 use super::tick::Tick;
+use crate::base::slot::SLOT_COUNT;
 
 /// Tables per group.
 pub const GROUP_TABLES: usize = 64;
 
 const _: () = assert!(GROUP_TABLES == u64::BITS as usize);
+
+/// Groups of a database that has had keys.
+const GROUPS: usize = SLOT_COUNT as usize / GROUP_TABLES;
 
 /// The tables of a group.
 type Tables = Box<[Table; GROUP_TABLES]>;
@@ -32,8 +37,6 @@ const _: () = assert!(size_of::<Group>() == 32);
 #[derive(Debug)]
 pub struct Database {
     groups: Vec<Group>,
-    /// Number of hash slots; 0 until the first key is inserted.
-    slots: usize,
     keys: usize,
     volatile: usize,
     /// Keys that have elements with an expiry.
@@ -51,7 +54,6 @@ impl Database {
     /// A database without keys; it allocates nothing.
     pub const EMPTY: Database = Database {
         groups: Vec::new(),
-        slots: 0,
         keys: 0,
         volatile: 0,
         with_moments: 0,
@@ -60,14 +62,11 @@ impl Database {
         earliest: Tick::NEVER,
     };
 
-    /// Creates the table number `index` of `slots`, and the others of its group, if they do not
-    /// exist yet.
+    /// Creates the table number `index`, and the others of its group, if they do not exist yet.
     #[inline]
-    pub fn prepare(&mut self, slots: usize, index: usize) {
-        assert!(index < slots);
+    pub fn prepare(&mut self, index: usize) {
         if self.groups.is_empty() {
-            self.groups.resize_with(slots.div_ceil(GROUP_TABLES), Group::default);
-            self.slots = slots;
+            self.groups.resize_with(GROUPS, Group::default);
         }
         let tables = &mut self.groups[index / GROUP_TABLES].tables;
         if tables.is_none() {
@@ -127,7 +126,7 @@ impl Database {
         }
     }
 
-    /// Returns the table number `index` of the slice; `None` if it was not created.
+    /// Returns the table number `index`; `None` if it was not created.
     #[inline]
     pub fn table(&self, index: usize) -> Option<&Table> {
         let tables = self.groups.get(index / GROUP_TABLES)?.tables.as_ref()?;
@@ -200,11 +199,6 @@ impl Database {
             index += 1;
         }
         index
-    }
-
-    /// Returns the number of hash slots; 0 before the first key.
-    pub fn slots(&self) -> usize {
-        self.slots
     }
 
     /// Returns the tables of each group, for freeing them.

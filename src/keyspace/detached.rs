@@ -243,7 +243,8 @@ mod tests {
     const NOW_MS: u64 = 1_800_000_000_000;
 
     fn slice() -> Slice {
-        let options = SliceOptions { databases: 2, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let options =
+            SliceOptions { databases: 2, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
         let mut slice = Slice::new(options);
         slice.set_now(NOW_MS);
         slice

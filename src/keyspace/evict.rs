@@ -262,8 +262,7 @@ impl Slice {
     fn evict_at(&mut self, db: usize, index: usize, place: Place) -> u64 {
         let entry = self.take_unasked(db, index, place);
         if self.is_heard() {
-            let slot = self.slots.start + index as u16;
-            let key = self.key_in_slot(entry.key(), slot);
+            let key = self.key_in_slot(entry.key(), index as u16);
             self.raise(db, &key, Event::Evicted, 0);
         }
         self.stats.evicted += 1;
@@ -391,7 +390,8 @@ impl Slice {
             })?;
             let database = &self.databases[db];
             let index = if spares {
-                let from = self.rng.below(database.slots() as u64) as usize;
+                let from =
+                    usize::from(self.slots.nth(self.rng.below(u64::from(self.slots.len())) as u16));
                 database.next_volatile(from).or_else(|| database.next_volatile(0))?
             } else {
                 database.table_of_rank(rank)
@@ -467,7 +467,8 @@ mod tests {
     const START_MS: u64 = 1_800_000_000_000;
 
     fn slice_with(keys: u64) -> Slice {
-        let options = SliceOptions { databases: 3, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let options =
+            SliceOptions { databases: 3, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
         let mut slice = Slice::new(options);
         slice.set_now(START_MS);
         (0..keys).for_each(|number| set(&mut slice, 0, number, Expiry::Clear));

@@ -340,8 +340,7 @@ impl Slice {
             expired.push(Expired { db: db as u16, key, fields: Some(names) });
         }
         if removed > 0 {
-            let slot = self.slots.start + index as u16;
-            let key = self.key_in_slot(entry.key(), slot);
+            let key = self.key_in_slot(entry.key(), index as u16);
             self.raise(db, &key, Event::HExpired, 0);
             if hash.is_empty() {
                 self.raise(db, &key, Event::Del, 0);

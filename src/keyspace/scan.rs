@@ -23,6 +23,12 @@ fn position_of(hash: u64) -> u32 {
     (hash as u32).reverse_bits()
 }
 
+/// Returns the cursor of a position in a hash slot.
+fn cursor_of(slot: usize, position: u64) -> u64 {
+    assert!(position < POSITIONS && slot < usize::from(SLOT_COUNT));
+    (position << SLOT_BITS) | slot as u64
+}
+
 const _: () = assert!(1 << SLOT_BITS == SLOT_COUNT);
 
 impl Slice {
@@ -48,12 +54,8 @@ impl Slice {
     ) -> u64 {
         let slot = (cursor & u64::from(SLOT_COUNT - 1)) as u16;
         let database = &self.databases[db];
-        let (index, position) = if slot < self.slots.start {
-            (0, 0)
-        } else {
-            (usize::from(slot - self.slots.start), (cursor >> SLOT_BITS) as u32)
-        };
-        let is_wanted = |found: &usize| usize::from(self.slots.start) + found <= usize::from(last);
+        let (index, position) = (usize::from(slot), (cursor >> SLOT_BITS) as u32);
+        let is_wanted = |found: &usize| *found <= usize::from(last);
         let found = database.next_occupied(index).filter(is_wanted);
         let Some(found) = found else { return 0 };
         let position = if found == index { position } else { 0 };
@@ -68,17 +70,12 @@ impl Slice {
             visit(entry.key(), &View::new(entry), !self.is_visible(entry));
         });
         if end < POSITIONS {
-            return self.cursor(found, end);
+            return cursor_of(found, end);
         }
         match database.next_occupied(found + 1).filter(is_wanted) {
             None => 0,
-            Some(next) => self.cursor(next, 0),
+            Some(next) => cursor_of(next, 0),
         }
-    }
-
-    fn cursor(&self, index: usize, position: u64) -> u64 {
-        assert!(position < POSITIONS);
-        (position << SLOT_BITS) | (u64::from(self.slots.start) + index as u64)
     }
 
     /// Visits all keys of a database that have not expired. O(keys).
@@ -97,13 +94,13 @@ impl Slice {
         slot: u16,
         visit: &mut dyn FnMut(&[u8], &View<'_>),
     ) {
-        assert!(self.slots.contains(&slot));
+        assert!(self.owns(slot));
         self.for_each_in_table(db, self.index_of(slot), visit);
     }
 
     /// Returns the names of at most `max` keys of a hash slot, expired ones included.
     pub fn keys_in_slot(&self, db: usize, slot: u16, max: usize) -> Vec<Box<[u8]>> {
-        assert!(self.slots.contains(&slot));
+        assert!(self.owns(slot));
         let Some(table) = self.databases[db].table(self.index_of(slot)) else { return Vec::new() };
         let mut keys = Vec::new();
         for number in 0..table.buckets() {

@@ -21,9 +21,9 @@ use super::tracking::Tracking;
 use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
+use crate::base::slot_map::SlotSet;
 use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
-use std::ops::Range;
 
 /// A key's name with its hash slot and hash.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub struct SliceOptions {
     /// Number of databases.
     pub databases: usize,
     /// The hash slots that the slice owns.
-    pub slots: Range<u16>,
+    pub slots: SlotSet,
     /// The secret seed of the hash function.
     pub hash_seed: [u64; 2],
     /// The seed of the slice's random numbers, for example of [`Slice::random`].
@@ -84,7 +84,7 @@ pub struct Slice {
     pub(super) eviction: Eviction,
     pub(super) chores: Chores,
     pub(super) stats: Stats,
-    pub(super) slots: Range<u16>,
+    pub(super) slots: SlotSet,
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
     pub(super) access: Access,
@@ -120,13 +120,12 @@ impl Slice {
     /// Creates a slice without keys, at Unix time 0.
     pub fn new(options: SliceOptions) -> Slice {
         assert!(options.databases > 0, "a slice has at least database 0");
-        assert!(options.slots.end <= crate::base::slot::SLOT_COUNT);
         let [first, second] = options.hash_seed;
         let hasher = ahash::RandomState::with_seeds(first, second, !first, !second);
         Slice::empty(options.databases, options.slots, hasher, options.seed)
     }
 
-    fn empty(databases: usize, slots: Range<u16>, hasher: ahash::RandomState, seed: u64) -> Slice {
+    fn empty(databases: usize, slots: SlotSet, hasher: ahash::RandomState, seed: u64) -> Slice {
         Slice {
             databases: (0..databases).map(|_| Database::EMPTY).collect(),
             tools: Tools { heap: Heap::default(), hasher, version: 0 },
@@ -193,13 +192,13 @@ impl Slice {
     }
 
     /// Returns the hash slots that this slice owns.
-    pub fn slots(&self) -> Range<u16> {
-        self.slots.clone()
+    pub fn slots(&self) -> &SlotSet {
+        &self.slots
     }
 
     /// Returns whether this slice owns a hash slot.
     pub fn owns(&self, slot: u16) -> bool {
-        self.slots.contains(&slot)
+        self.slots.contains(slot)
     }
 
     /// Returns a key and computes its hash slot.
@@ -214,11 +213,11 @@ impl Slice {
         Key { bytes, slot, hash: self.tools.hash(bytes) }
     }
 
-    /// Returns the index of a hash slot within this slice.
+    /// Returns the number of the tables of a hash slot, which this slice owns.
     #[inline]
     pub(super) fn index_of(&self, slot: u16) -> usize {
-        debug_assert!(self.slots.contains(&slot), "a key is sent to the slice that owns its slot");
-        usize::from(slot.wrapping_sub(self.slots.start))
+        debug_assert!(self.owns(slot), "a key is sent to the slice that owns its slot");
+        usize::from(slot)
     }
 
     #[inline]
@@ -506,7 +505,7 @@ impl Slice {
         let index = self.index_of(key.slot);
         let tools = &mut self.tools;
         let database = &mut self.databases[db];
-        database.prepare(self.slots.len(), index);
+        database.prepare(index);
         let entry = Entry::new(&mut tools.heap, draft);
         database.change(index, |table| table.insert(tools, key.hash, entry));
         self.note_moments(db, entry, true);
@@ -645,7 +644,7 @@ impl Slice {
 
     /// Returns the number of keys of a database in a hash slot of this slice.
     pub fn slot_len(&self, db: usize, slot: u16) -> usize {
-        assert!(self.slots.contains(&slot));
+        assert!(self.owns(slot));
         self.databases[db].table(self.index_of(slot)).map_or(0, Table::len)
     }
 

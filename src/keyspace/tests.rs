@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 const START_MS: u64 = 1_800_000_000_000;
 
 fn slice_of(slots: std::ops::Range<u16>) -> Slice {
+    let slots = slots.into();
     let mut slice = Slice::new(SliceOptions { databases: 2, slots, hash_seed: [1, 2], seed: 3 });
     slice.set_now(START_MS);
     slice
@@ -519,7 +520,7 @@ fn scan_visits_only_the_slots_of_the_slice() {
     let mut names = HashSet::new();
     for number in 0..500 {
         let name = format!("k{number}").into_bytes();
-        if slice.slots().contains(&crate::base::slot::slot_of(&name)) {
+        if slice.owns(crate::base::slot::slot_of(&name)) {
             set(&mut slice, &name, b"v", Expiry::Clear);
             names.insert(name);
         }

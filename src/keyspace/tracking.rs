@@ -401,7 +401,8 @@ mod tests {
     }
 
     fn slice() -> Slice {
-        let options = SliceOptions { databases: 2, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let options =
+            SliceOptions { databases: 2, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
         let mut slice = Slice::new(options);
         slice.set_now(1_800_000_000_000);
         slice.set_trackers(view(true, Prefixes::default()));

@@ -318,7 +318,8 @@ mod tests {
     const WATCHER: WatcherId = 7;
 
     fn slice() -> Slice {
-        let options = SliceOptions { databases: 4, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let options =
+            SliceOptions { databases: 4, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
         let mut slice = Slice::new(options);
         slice.set_now(START_MS);
         slice

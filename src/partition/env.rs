@@ -62,7 +62,7 @@ impl Env {
         facts.set(Facts::CLUSTER, process.is_cluster);
         Env {
             me,
-            router: Router::new(process.shards()),
+            router: Router::new(process.slot_map.snapshot()),
             board: Arc::clone(process.boards.board(me)),
             config_version: process.config.version(),
             thresholds: Thresholds::new(&config),
@@ -99,10 +99,11 @@ impl Env {
         if self.ran_until_ns > before_ns { self.ran_until_ns } else { self.clock_ns() }
     }
 
-    /// Takes a new snapshot of the settings if they have changed. Returns whether they have. Costs
-    /// one comparison if they have not.
+    /// Takes a new snapshot of the settings if they have changed. Returns whether they have. Also
+    /// takes a new map of the hash slots. Costs two comparisons if nothing has changed.
     #[inline]
     pub fn refresh_settings(&mut self) -> bool {
+        self.refresh_slots();
         let version = self.process.config.version();
         if version == self.config_version {
             return false;
@@ -111,5 +112,13 @@ impl Env {
         self.config = self.process.config.snapshot();
         self.thresholds = Thresholds::new(&self.config);
         true
+    }
+
+    /// Takes the published map of the hash slots if it is a new one.
+    #[inline]
+    pub(super) fn refresh_slots(&mut self) {
+        if self.process.slot_map.epoch() != self.router.map().epoch() {
+            self.router = Router::new(self.process.slot_map.snapshot());
+        }
     }
 }

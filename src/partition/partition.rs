@@ -86,7 +86,8 @@ impl Partition {
     ) -> Partition {
         process.pubsub.connect(Arc::clone(&mesh) as Arc<dyn Poster>);
         let env = Env::new(me, process);
-        let (databases, slots) = (env.config.database_count() as usize, env.router.slots(me));
+        let (databases, slots) =
+            (env.config.database_count() as usize, env.router.slots(me).clone());
         let mut slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
         slice.set_now(env.now.unix_ms());
         Partition {

@@ -148,7 +148,6 @@ impl Partition {
         let (mut loaded, mut db) = (Loaded::default(), 0);
         let databases = u64::from(config.database_count());
         let mut kept = Kept::default();
-        let slots = self.slice.slots();
         let slice = &mut self.slice;
         let mut take = |part: &Part<'_>| {
             match part {
@@ -160,7 +159,7 @@ impl Partition {
                     let buffer = &mut IntText::new();
                     let key = entry.key.bytes(buffer);
                     let slot = slot_of(key);
-                    if slots.contains(&slot) {
+                    if slice.owns(slot) {
                         let mut batch = Batch::default();
                         batch.add(db, slot, key, entry);
                         loaded.add(load_batch(slice, &batch, &rules)?);

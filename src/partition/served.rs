@@ -22,7 +22,7 @@ impl Partition {
         let Some(cluster) = process.cluster.get().filter(|_| process.is_cluster) else { return };
         let (mut unowned, nodes) = (Vec::new(), cluster.nodes());
         let databases = 0..self.slice.databases();
-        for slot in self.slice.slots() {
+        for slot in self.slice.slots().clone().iter() {
             let is_imported = matches!(nodes.opening(slot), Some(Opening::Importing(_)));
             let has_keys = databases.clone().any(|db| self.slice.slot_len(db, slot) > 0);
             if !has_keys || nodes.is_mine(slot) || is_imported {

@@ -5,7 +5,6 @@ use crate::base::slot::slot_of;
 use crate::commands::restore_functions;
 use crate::config::Config;
 use crate::exec::{Loading, Process, Shutdown};
-use crate::gate::Router;
 use crate::rdb::{Kept, Part};
 use crate::script::RestorePolicy;
 use crate::snapshot::{Batch, FileReader, Trust, keep_fact};
@@ -129,7 +128,7 @@ pub(super) fn send_keys(
     let trust =
         Trust { any_version: config.reads_any_rdb_version(), has_checksum: config.rdbchecksum };
     let mut reader = FileReader::open(file, trust)?;
-    let router = Router::new(shards.len());
+    let map = process.slot_map.snapshot();
     let mut batches: Vec<Batch> = shards.iter().map(|_| Batch::default()).collect();
     let mut kept = Kept::default();
     let mut db = 0;
@@ -149,7 +148,7 @@ pub(super) fn send_keys(
                     let buffer = &mut IntText::new();
                     let key = entry.key.bytes(buffer);
                     let slot = slot_of(key);
-                    let shard = usize::from(router.owner(slot));
+                    let shard = usize::from(map.owner(slot));
                     batches[shard].add(db, slot, key, entry);
                     return Ok(batches[shard].is_full().then_some(shard));
                 }

@@ -367,7 +367,8 @@ pub(crate) mod tests {
     pub fn slices() -> ([Slice; 2], Keys) {
         let half = SLOT_COUNT / 2;
         let mut slices = [0..half, half..SLOT_COUNT].map(|slots| {
-            let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
+            let options =
+                SliceOptions { databases: 16, slots: slots.into(), hash_seed: [1, 2], seed: 3 };
             let mut slice = Slice::new(options);
             slice.set_now(NOW_MS);
             slice

@@ -61,6 +61,7 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
         rules,
         preempt: Some(preempt),
         commands: observed_table(),
+        scatters_slots: true,
         ..Setup::new(shards, seed)
     };
     let world = World::new(setup);
@@ -107,6 +108,7 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Judged {
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
     let offloads = seed.is_multiple_of(OFFLOADING_ONCE_IN);
     let mut setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
+    setup.scatters_slots = true;
     setup.config.repl_diskless_sync_delay = 0;
     setup.config.enable_debug_command = Permission::Yes;
     let world = World::new(setup);

@@ -20,7 +20,8 @@ pub mod workload;
 
 use annulet::base::clock::{Clock, ManualClock};
 use annulet::base::rng::Rng;
-use annulet::base::slot::slot_of;
+use annulet::base::slot::{SLOT_COUNT, slot_of};
+use annulet::base::slot_map::{SlotMap, SlotSet};
 use annulet::commands;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
@@ -28,7 +29,6 @@ use annulet::exec::{
     CommandTable, EventSubscriber, OffloadPool, OffloadQueue, Process, ProcessParts,
 };
 use annulet::feed::Feed;
-use annulet::gate::Router;
 use annulet::io::simulated::{self, Network, SimulatedDriver};
 use annulet::io::{Driver, Options};
 use annulet::mesh::{Mesh, Preempt, Rules};
@@ -87,6 +87,9 @@ pub struct Setup {
     pub config: Config,
     /// Whether there is an offload pool. It then runs every command that may be offloaded.
     pub offloads: bool,
+    /// Whether one in four seeds begins with a map of the hash slots in which no partition has a
+    /// contiguous range.
+    pub scatters_slots: bool,
     /// Receives the events of all shards.
     pub subscriber: Option<Arc<dyn EventSubscriber>>,
 }
@@ -99,16 +102,25 @@ impl Setup {
         // No save points: they would write a file after FLUSHALL.
         config.save.clear();
         let (rules, commands) = (Rules::default(), plain_table());
-        let (preempt, subscriber) = (None, None);
-        Setup { shards, seed, rules, preempt, commands, config, offloads: false, subscriber }
+        Setup {
+            shards,
+            seed,
+            rules,
+            preempt: None,
+            commands,
+            config,
+            offloads: false,
+            scatters_slots: false,
+            subscriber: None,
+        }
     }
 }
 
 impl World {
     /// Creates a process without shards.
     pub fn new(setup: Setup) -> World {
-        let Setup { shards, seed, rules, preempt, commands, mut config, offloads, subscriber } =
-            setup;
+        let Setup { shards, seed, rules, preempt, commands, .. } = setup;
+        let Setup { mut config, offloads, subscriber, .. } = setup;
         if offloads {
             config.offload_elements_min = 1;
         }
@@ -126,6 +138,9 @@ impl World {
             paths: Default::default(),
             memory: ProcessMemory::open().expect("/proc exists"),
         }));
+        if setup.scatters_slots && seed % 4 == 2 && shards > 1 {
+            process.slot_map.publish(scattered(&process.slot_map.snapshot(), seed));
+        }
         if let Some(subscriber) = subscriber {
             process.events.set(subscriber);
         }
@@ -295,7 +310,7 @@ impl Server {
 
     /// Returns the shard that owns a key.
     pub fn owner(&self, key: &str) -> usize {
-        usize::from(Router::new(self.shards.len()).owner(slot_of(key.as_bytes())))
+        usize::from(self.world.process.slot_map.snapshot().owner(slot_of(key.as_bytes())))
     }
 
     /// Returns the number of connections over all shards, as the shards count them.
@@ -439,9 +454,18 @@ pub fn list(args: &[&str]) -> Value {
     Value::Array(args.iter().map(|arg| bulk(arg)).collect())
 }
 
+/// Returns a map in which many slots of all partitions belong to one of them.
+fn scattered(map: &SlotMap, seed: u64) -> SlotMap {
+    let mut rng = Rng::new(seed);
+    let mut slots = SlotSet::new();
+    (0..SLOT_COUNT / 2).for_each(|_| _ = slots.insert(rng.below(u64::from(SLOT_COUNT)) as u16));
+    let to = rng.below(map.partitions() as u64) as u16;
+    map.moved(&slots, to).expect("half of the slots stay")
+}
+
 /// Returns the `number`th key that `shard` of `shards` owns.
 pub fn key_on(shards: usize, shard: usize, number: usize) -> String {
-    let router = Router::new(shards);
-    let owned = |key: &String| usize::from(router.owner(slot_of(key.as_bytes()))) == shard;
+    let map = SlotMap::equal(shards);
+    let owned = |key: &String| usize::from(map.owner(slot_of(key.as_bytes()))) == shard;
     (0..).map(|at| format!("k{at}")).filter(owned).nth(number).expect("every shard owns keys")
 }

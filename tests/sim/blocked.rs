@@ -21,6 +21,7 @@ fn wait_at_random(seed: u64) -> (u64, u64) {
     let offloads = seed.is_multiple_of(3);
     let mut setup = Setup { preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
     setup.config.repl_diskless_sync_delay = 0;
+    setup.scatters_slots = true;
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {

@@ -17,12 +17,12 @@ fn with_view(
     show: impl FnOnce(&Nodes, &Viewer<'_>, &Process, &mut Reply<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let cluster = nodes_of(cx)?;
-    let config = cx.process.config.snapshot();
+    let (config, map) = (cx.process.config.snapshot(), cx.process.slot_map.snapshot());
     let viewer = Viewer {
         config: &config,
         local_address: &cx.session.local_address,
         is_tls: cx.session.is_tls,
-        shards: cx.process.shards(),
+        map: &map,
         shard: cx.session.port_of,
     };
     show(&cluster.nodes(), &viewer, cx.process, &mut cx.reply)

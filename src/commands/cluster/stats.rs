@@ -50,7 +50,7 @@ fn slot_stats(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (range, order, metric) = read_options(args, metrics)?;
     let nodes = cluster.nodes();
     let own = cx.slice.slots();
-    let shown = range.filter(|slot| own.contains(slot) && nodes.is_mine(*slot));
+    let shown = range.filter(|slot| own.contains(*slot) && nodes.is_mine(*slot));
     let keys = |slot: u16| {
         let databases = 0..cx.slice.databases();
         databases.map(|db| cx.slice.slot_len(db, slot) as u64).sum::<u64>()

@@ -5,7 +5,7 @@ use crate::cluster::{Cluster, NODE_ID_BYTES, NodeId, Nodes};
 use crate::commands::session_testing::{SessionBench, show};
 use crate::config::Config;
 use crate::exec::Facts;
-use crate::gate::{Admission, admit, find};
+use crate::gate::{Admission, Router, admit, find};
 use crate::resp::{Args, Span};
 
 fn id(letter: char) -> String {
@@ -56,7 +56,8 @@ fn gate(bench: &SessionBench, line: &str) -> String {
     facts.set(Facts::CLUSTER, bench.process.is_cluster || bench.session.port_of.is_some());
     let (session, process) = (&bench.session, &bench.process);
     let entry = find(process.commands, &args).expect("a command");
-    let admitted = admit(&Admission { entry, args: &args, session, facts, process });
+    let router = &Router::new(process.slot_map.snapshot());
+    let admitted = admit(&Admission { entry, args: &args, session, facts, process, router });
     admitted.map_or_else(|error| error.text().into_owned(), |()| "OK".to_string())
 }
 

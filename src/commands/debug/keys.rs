@@ -47,7 +47,7 @@ pub fn answer_debug(ask: &DebugAsk, slice: &mut Slice, config: &Config, reply: &
 /// Returns the key if this slice owns its hash slot.
 fn own_key<'k>(slice: &Slice, bytes: &'k [u8]) -> Option<Key<'k>> {
     let slot = slot_of(bytes);
-    slice.slots().contains(&slot).then(|| slice.key_in_slot(bytes, slot))
+    slice.owns(slot).then(|| slice.key_in_slot(bytes, slot))
 }
 
 /// Returns this slice's share of the digest of each database that has keys. The number of the
@@ -222,7 +222,7 @@ mod tests {
             let args: Vec<&str> = line.split(' ').map(|arg| arg.trim_matches('~')).collect();
             let slot = slot_of(args[1].as_bytes());
             let mut owners = self.0.iter_mut();
-            let owner = owners.find(|bench| bench.slice.slots().contains(&slot));
+            let owner = owners.find(|bench| bench.slice.owns(slot));
             let owner = owner.expect("every slot is owned");
             owner.db = db;
             owner.run(&args);

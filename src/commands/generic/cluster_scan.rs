@@ -132,10 +132,10 @@ fn walk(cx: &mut Context<'_>, scan: &Scan<'_>, cursor: &Cursor<'_>, is_one: bool
     walk.reply(&mut cx.reply);
 }
 
-/// Returns the last of the slots from `slot` on that this partition has and the same node. In a
-/// script, `slot`.
+/// Returns the last slot of the range from `slot` on that this partition has, and the same node. In
+/// a script, `slot`.
 fn last_slot(cx: &mut Context<'_>, slot: u16) -> u16 {
-    let end = cx.slice_of(slot).slots().end;
+    let end = cx.slice_of(slot).slots().run_end(slot);
     let Some(scripting) = &cx.scripting else { return slot };
     let Some(cluster) = scripting.process.cluster.get() else { return slot };
     let nodes = cluster.nodes();

@@ -126,7 +126,7 @@ fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if first != second {
         cx.slice.swap_databases(first, second);
     }
-    cx.slice.count_changes(u64::from(cx.slice.slots().contains(&0)));
+    cx.slice.count_changes(u64::from(cx.slice.owns(0)));
     cx.effects.other_databases = true;
     cx.propagate_always();
     cx.reply.ok();

@@ -189,7 +189,8 @@ fn weigh_scan(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
 }
 
 /// Replies with the next keys of a walk. The low bits of the cursor are the hash slot at which the
-/// walk continues, and so determine the shard. A part of a walk over all shards returns all keys of
+/// walk continues, and so determine the shard. A walk over all keys goes from slot to slot in
+/// ascending order, whichever shards own them. A part of a walk over all shards returns all keys of
 /// its shard.
 fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
     let Some(first) = parse_cursor(&args[1]) else {
@@ -197,6 +198,7 @@ fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
     };
     let scan = Scan::of(args)?;
     let mut cursor = walk.begin().unwrap_or(first);
+    let last = last_slot(cx, cursor);
     let count = if cx.is_part { u64::MAX } else { scan.count };
     let mut is_over = false;
     while !is_over {
@@ -205,19 +207,29 @@ fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<b
             return Ok(false);
         }
         let db = cx.db;
-        cursor = scan_bucket(walk, (cx.slice, db), &scan, cursor, SLOT_COUNT - 1);
+        cursor = scan_bucket(walk, (cx.slice, db), &scan, cursor, last);
         is_over = cursor == 0 || has_enough(walk, count);
     }
     if !cx.is_part {
-        let end = cx.slice.slots().end;
-        if cursor == 0 && end < SLOT_COUNT && !cx.is_on_port() {
-            cursor = u64::from(end);
+        if cursor == 0 && last < SLOT_COUNT - 1 {
+            cursor = u64::from(last) + 1;
         }
         cx.reply.array(2);
         cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
     }
     walk.reply(&mut cx.reply);
     Ok(true)
+}
+
+/// Returns the last slot of a call: the slots from the cursor on that this shard has without a gap.
+/// The last of all slots, if the client sees only the keys of this shard.
+fn last_slot(cx: &Context<'_>, cursor: u64) -> u16 {
+    if cx.is_part || cx.is_on_port() {
+        return SLOT_COUNT - 1;
+    }
+    let slots = cx.slice.slots();
+    let first = slots.next((cursor & u64::from(SLOT_COUNT - 1)) as u16);
+    first.map_or(SLOT_COUNT - 1, |first| slots.run_end(first) - 1)
 }
 
 /// Returns whether a call with this COUNT has done its part.

@@ -305,11 +305,11 @@ pub(super) fn cluster(view: &View<'_>, text: &mut Text) {
 pub(super) fn cluster_info(view: &View<'_>, text: &mut Text) {
     let process = view.process;
     let Some(cluster) = process.cluster.get().filter(|_| process.is_cluster) else { return };
-    let config = process.config.snapshot();
-    let (local_address, shards) = ("", process.shards());
-    let viewer = Viewer { config: &config, local_address, is_tls: false, shards, shard: None };
+    let (config, map) = (process.config.snapshot(), process.slot_map.snapshot());
+    let (config, map) = (&*config, &*map);
+    let viewer = Viewer { config, local_address: "", is_tls: false, map, shard: None };
     let nodes = cluster.nodes();
-    for (name, value) in info_fields(&nodes, &viewer.all(&nodes), &config) {
+    for (name, value) in info_fields(&nodes, &viewer.all(&nodes), config) {
         text.field(name, value);
     }
 }

@@ -272,11 +272,10 @@ function showShards(now, before, seconds) {
   if (slots.childElementCount !== now.shards.length) {
     slots.replaceChildren(...now.shards.map((shard, number) => {
       const part = document.createElement("div");
-      const range = `${shard.first_slot}–${shard.first_slot + shard.slots - 1}`;
       part.style.flexGrow = shard.slots;
       part.style.flexBasis = "0";
-      part.textContent = now.shards.length <= 12 ? `shard ${number}: ${range}` : String(number);
-      part.title = `shard ${number}: slots ${range}`;
+      part.textContent = now.shards.length <= 12 ? `shard ${number}: ${shard.ranges}` : String(number);
+      part.title = `shard ${number}: slots ${shard.ranges}`;
       return part;
     }));
   }
@@ -287,7 +286,7 @@ function showShards(now, before, seconds) {
     const batches = since("batches_local") + since("batches_remote");
     return [
       String(number),
-      `${shard.first_slot}–${shard.first_slot + shard.slots - 1}`,
+      shard.ranges,
       shard.keys.toLocaleString("en"),
       shard.clients.toLocaleString("en"),
       rate("commands"),

@@ -7,10 +7,10 @@
 use crate::acl::Denial;
 use crate::client::Connection;
 use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, KeySlots, Process, Session};
-use crate::gate::{Admission, Place, Router, admit, find, is_http};
+use crate::gate::{Admission, Place, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
-use crate::observe::Boards;
+use crate::partition::Env;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
 use crate::shard::limits::{BATCH_ARGS_KEPT_MAX, BATCH_ARGS_MAX};
 use crate::spec::Flag;
@@ -103,14 +103,14 @@ impl Batch {
     /// Returns a shard that the batch needs and to which there is no credit. A batch for its own
     /// shard alone needs none.
     #[cold]
-    pub(in crate::shard) fn lacks_credit(&self, port: &Port, router: Router) -> Option<u16> {
+    pub(in crate::shard) fn lacks_credit(&self, port: &Port, shards: usize) -> Option<u16> {
         if self.is_local {
             return None;
         }
         let has_none = |shard: &u16| !port.has_credit(usize::from(*shard));
         self.places.iter().find_map(|place| match place {
             Place::Shard(shard) => Some(*shard).filter(has_none),
-            Place::Several => (0..router.shards() as u16).find(has_none),
+            Place::Several => (0..shards as u16).find(has_none),
         })
     }
 
@@ -185,7 +185,6 @@ impl Gathered {
 /// What gathering needs in addition to the connection.
 pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) table: &'static CommandTable,
-    pub(in crate::shard) router: Router,
     pub(in crate::shard) home: u16,
     pub(in crate::shard) facts: Facts,
     pub(in crate::shard) bulk_len_max: u64,
@@ -212,7 +211,7 @@ impl Gatherer {
         &self,
         connection: &mut Connection,
         batch: &mut Batch,
-        process: &Process,
+        env: &Env,
     ) -> Gathered {
         batch.clear();
         let limits = Limits {
@@ -229,7 +228,7 @@ impl Gatherer {
                 Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
-            let Some(alone) = self.take(connection, &request, batch, process) else {
+            let Some(alone) = self.take(connection, &request, batch, env) else {
                 if self.may_stall {
                     batch.requests.push(request);
                 }
@@ -257,8 +256,9 @@ impl Gatherer {
         connection: &mut Connection,
         request: &Request,
         batch: &mut Batch,
-        process: &Process,
+        env: &Env,
     ) -> Option<Gathered> {
+        let (process, router) = (&*env.process, &env.router);
         let (text, large) = connection.input.parts();
         let spans = &batch.spans[request.first as usize..][..request.argc as usize];
         let args = Args::new(text, spans, large);
@@ -272,7 +272,7 @@ impl Gatherer {
             Err(error) => return Some(Gathered::Refused(None, error)),
         };
         let (session, facts) = (&connection.session, self.facts);
-        let admission = Admission { entry, args: &args, session, facts, process };
+        let admission = Admission { entry, args: &args, session, facts, process, router };
         if let Err(error) = admit(&admission) {
             return Some(refused(&admission, error));
         }
@@ -287,10 +287,8 @@ impl Gatherer {
         let db = connection.session.db;
         let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
         let discovers = entry.discovers_keys(&args, process);
-        let (place, slot) = match has_many_keys {
-            true => (Place::Several, 0),
-            false => self.place((entry, discovers), &args, db, &process.boards),
-        };
+        let with = (entry, discovers, has_many_keys);
+        let (place, slot) = self.place(with, &args, db, env);
         let place = entry.place_on_port(connection.session.port_of).map_or(place, Place::Shard);
         let item = Item {
             entry,
@@ -359,17 +357,22 @@ fn may_forward(entry: &Entry, args: &Args<'_>, awaited: &Awaited) -> bool {
 }
 
 impl Gatherer {
-    /// Returns where a command runs, and the hash slot of its first key.
+    /// Returns where a command runs, and the hash slot of its first key; several shards if it has
+    /// very many keys.
     #[inline]
     fn place(
         &self,
-        (entry, discovers): (&Entry, bool),
+        (entry, discovers, has_many_keys): (&Entry, bool, bool),
         args: &Args<'_>,
         db: usize,
-        boards: &Boards,
+        env: &Env,
     ) -> (Place, u16) {
-        let (place, slot) = self.router.place((entry, discovers), args, self.home);
-        (self.router.walk_place(entry, args, place, &|| boards.database(db)[0]), slot)
+        if has_many_keys {
+            return (Place::Several, 0);
+        }
+        let (place, slot) = env.router.place((entry, discovers), args, self.home);
+        let keys = &|| env.process.boards.database(db)[0];
+        (env.router.walk_place(entry, args, place, keys), slot)
     }
 
     /// Returns whether a command waits for the end of a pause. Replicas are exempt. EXEC is treated

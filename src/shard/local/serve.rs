@@ -63,10 +63,10 @@ impl Shard {
             {
                 gatherer.commands_max = 1;
             }
-            let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process);
+            let gathered = gatherer.gather(connection, &mut self.batch, &self.env);
             if gatherer.may_stall
                 && matches!(gathered, Gathered::Keys)
-                && let Some(shard) = self.batch.lacks_credit(&self.port, self.env.router)
+                && let Some(shard) = self.batch.lacks_credit(&self.port, self.env.router.shards())
             {
                 self.batch.take_back(connection);
                 return self.stall(conn, shard);
@@ -131,7 +131,6 @@ impl Shard {
     fn gatherer(&self) -> Gatherer {
         Gatherer {
             table: self.env.process.commands,
-            router: self.env.router,
             home: self.env.me as u16,
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,

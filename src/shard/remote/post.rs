@@ -86,7 +86,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds a copy of a whole command to the part of every shard.
-    fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
+    fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: &Router) {
         for shard in 0..router.shards() as u16 {
             let envelope = self.envelope(shard);
             let is_counted = shard > 0;
@@ -100,7 +100,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds the command to the part of each owner, with the owner's keys only.
-    fn add_by_keys(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
+    fn add_by_keys(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: &Router) {
         let keys = item.entry.keys;
         let mut args = batch_args.of(item);
         let last = keys.last_of(args.len());
@@ -127,7 +127,7 @@ impl<'a> Parts<'a> {
         item: &Item,
         place: Place,
         batch_args: &mut BatchArgs<'_>,
-        router: Router,
+        router: &Router,
     ) {
         let first = self.flight.members.len();
         let source = match (place, item.entry.merge()) {
@@ -157,7 +157,7 @@ impl Parts<'_> {
         &mut self,
         item: &Item,
         batch_args: &mut BatchArgs<'_>,
-        router: Router,
+        router: &Router,
         spread: &mut Spread,
         left: &mut usize,
     ) -> bool {
@@ -250,7 +250,7 @@ impl Shard {
         let (open, shards) = (&mut self.remote.open, self.env.router.shards());
         let mut parts = Parts::new(&mut self.port, &mut flight, open, shards);
         for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
-            parts.add(item, *place, &mut batch_args, self.env.router);
+            parts.add(item, *place, &mut batch_args, &self.env.router);
         }
         parts.close(&mut self.remote.unit);
         if self.batch.items.iter().all(|item| item.entry.surveys_keys()) {
@@ -291,7 +291,7 @@ impl Shard {
         let mut parts = Parts::new(&mut self.port, &mut flight, open, shards);
         let here = Place::Shard(self.env.me as u16);
         for item in &self.batch.items[at..] {
-            parts.add(item, here, &mut batch_args, self.env.router);
+            parts.add(item, here, &mut batch_args, &self.env.router);
         }
         parts.close(&mut self.remote.unit);
         let mut part = self.remote.unit.pop().expect("the batch has one part");

@@ -14,6 +14,7 @@ use super::served::refuse;
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
 use crate::shard::state::Shard;
+use std::sync::Arc;
 
 impl Shard {
     /// Requests the slices of all partitions with the next round.
@@ -34,7 +35,8 @@ impl Shard {
         let started_ns = self.env.clock_ns();
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
-        let mut slices = Slices::new(transaction.take_slices(), now_ms);
+        let map = Arc::clone(self.env.router.map());
+        let mut slices = Slices::new(transaction.take_slices(), map, now_ms);
         let refused = self.refusal_on_slices(&mut transaction, at, &mut slices);
         self.begin_cause(&transaction);
         let runs_commands = transaction.queue.items[at].entry.command.runs_commands;

@@ -156,7 +156,7 @@ impl Shard {
 
     /// Writes into each part the locks that the commands need on its shard.
     fn collect_key_locks(&mut self, transaction: &mut Transaction, shards: &[u16]) {
-        let (slice, router) = (self.partition.slice(), self.env.router);
+        let (slice, router) = (self.partition.slice(), &self.env.router);
         let (items, mut batch_args) = transaction.queue.parts();
         for item in items {
             let args = batch_args.of(item);
@@ -245,7 +245,7 @@ impl Shard {
             if gathers || is_script_here || item.is_at_home() {
                 break;
             }
-            let (router, args) = (self.env.router, &mut batch_args);
+            let (router, args) = (&self.env.router, &mut batch_args);
             if is_sliced && item.entry.has_many_keys(item.argc as usize, enough) {
                 if !parts.add_some_keys(item, args, router, &mut transaction.spread, left) {
                     break;

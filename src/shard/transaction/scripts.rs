@@ -11,6 +11,7 @@ use super::offload::{HomeScript, run_at_home};
 use crate::client::Transaction;
 use crate::exec::{OffloadedRun, Slices, SuspendedScript, Workspace};
 use crate::shard::state::Shard;
+use std::sync::Arc;
 
 impl Shard {
     /// Returns whether a script waits for its next slice.
@@ -57,7 +58,8 @@ impl Shard {
         script: Box<SuspendedScript>,
     ) -> OffloadedRun {
         let now_ms = script.now_ms;
-        let mut slices = Slices::new(transaction.take_slices(), now_ms);
+        let map = Arc::clone(self.env.router.map());
+        let mut slices = Slices::new(transaction.take_slices(), map, now_ms);
         let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
             slices.resume_script(&mut workspace.slice, item, batch_args, with, script)

@@ -18,7 +18,7 @@ impl Shard {
         }
         // Without keys any shard may run it.
         let Some(slot) = self.slot_of_all(&mut transaction.queue) else { return };
-        let (router, process) = (self.env.router, &self.env.process);
+        let (router, process) = (&self.env.router, &self.env.process);
         let Some(cluster) = process.cluster.get() else { return };
         let parts = 0..transaction.parts();
         let (items, mut batch_args) = transaction.queue.parts();

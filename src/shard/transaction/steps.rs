@@ -158,7 +158,7 @@ impl Shard {
         let item = &mut items[*next];
         Shard::plan_item(&self.env, plan, (session, ahead), item, &mut batch_args);
         let args = batch_args.of(item);
-        let (slice, router) = (self.partition.slice(), self.env.router);
+        let (slice, router) = (self.partition.slice(), &self.env.router);
         let hash = |key: &[u8]| slice.key(key).hash;
         let mut keys = 0;
         for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| match arg {

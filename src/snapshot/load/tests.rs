@@ -22,7 +22,8 @@ struct Loading {
 }
 
 fn load(file: &[u8], due_before_ms: u64) -> Result<Loading, String> {
-    let options = SliceOptions { databases: 16, slots: 0..16_384, hash_seed: [1, 2], seed: 3 };
+    let options =
+        SliceOptions { databases: 16, slots: (0..16384).into(), hash_seed: [1, 2], seed: 3 };
     let mut loading =
         Loading { slice: Slice::new(options), kept: Kept::default(), loaded: Loaded::default() };
     let config = Config::default();
