@@ -344,6 +344,9 @@ pub enum Request {
     Cut(CutOrder),
     /// Requests the feed's current offset over all shards. Holds the barrier's number.
     Mark(u64),
+    /// Requests the offset at which the process stops, after all shards have ended their service.
+    /// Holds the barrier's number.
+    LastMark(u64),
     /// Turns the session into a replica of this server.
     Sync(SyncFrom),
     /// Waits until the session's writes are acknowledged, or until the timeout. The reply says who

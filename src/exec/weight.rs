@@ -74,7 +74,7 @@ pub fn long_weight(
     }
     let args = batch_args.of(item);
     let weighing = Weighing { slice, item, enough };
-    let by_args = item.entry.args_weight(args.len());
+    let by_args = item.entry.args_weight(&args, enough);
     let elements = match weight {
         Weight::Values | Weight::Of(_) if by_args >= enough => by_args,
         Weight::Light | Weight::Args => by_args,
@@ -207,9 +207,23 @@ pub fn option_count(args: &Args<'_>, from: usize, name: &[u8]) -> Option<usize> 
 }
 
 impl Entry {
-    /// Returns the weight of the arguments, beyond the least number that the command takes.
-    fn args_weight(&self, argc: usize) -> usize {
+    /// Returns the most that the arguments weigh, beyond the least number that the command takes.
+    fn args_weight_max(&self, argc: usize) -> usize {
         ARG_WEIGHT * argc.saturating_sub(usize::from(self.command.card.arity.unsigned_abs()))
+    }
+
+    /// Returns the weight of the arguments if it is `enough` or more. Keys weigh nothing: the shard
+    /// needs ten times as long to lend a value to another thread as to look its key up.
+    fn args_weight(&self, args: &Args<'_>, enough: usize) -> usize {
+        let all = self.args_weight_max(args.len());
+        if all < enough {
+            return all;
+        }
+        let keys = match self.plain_key_args(args.len()) {
+            Some(keys) => keys.count(),
+            None => self.key_args(args).unwrap_or_default().len(),
+        };
+        all.saturating_sub(ARG_WEIGHT * keys)
     }
 
     /// Returns whether a command with `argc` arguments may weigh `enough` elements or more.
@@ -217,7 +231,7 @@ impl Entry {
     pub fn may_be_long(&self, argc: usize, enough: usize) -> bool {
         match self.command.weight {
             Weight::Light => false,
-            Weight::Args => self.args_weight(argc) >= enough,
+            Weight::Args => self.args_weight_max(argc) >= enough,
             Weight::Values | Weight::Of(_) => true,
         }
     }

@@ -12,6 +12,7 @@
 //!   watermark          does not count                      a lower bound
 //!
 //!   a place:  reserve -> gap -> fill -> filled -> (no firm gap before it) ready -> lane
+//!             gap -- forgo: the process stops before its unit runs
 //!             open gap -- firm_up, firm_up_all --> firm gap
 //! ```
 //! So the units of a journal are handed over in the order in which they took effect. Each unit that
@@ -174,15 +175,31 @@ impl Journal {
             self.clock.note_written();
         }
         held.content = Some(content);
-        let was_firm = self.firm.remove(&place).is_some();
-        let end = self.firm.first_key_value().map_or(self.next, |(place, _)| *place);
-        if !was_firm {
-            if place < end {
-                self.pass(place);
-            }
-            return;
+        if self.firm.remove(&place).is_some() {
+            self.pass_behind(place);
+        } else if place < self.end_of_passing() {
+            self.pass(place);
         }
-        let mut from = place;
+    }
+
+    /// Gives up a reserved place, because its unit will never run. Units behind it do not wait for
+    /// it any more.
+    pub(crate) fn forgo(&mut self, reservation: Reservation) {
+        let held = self.held.remove(&reservation.0);
+        assert!(held.is_some_and(|held| held.content.is_none()), "only a gap is given up");
+        if self.firm.remove(&reservation.0).is_some() {
+            self.pass_behind(reservation.0);
+        }
+    }
+
+    /// Returns the place of the first firm gap, or the next place: units before it may pass.
+    fn end_of_passing(&self) -> u64 {
+        self.firm.first_key_value().map_or(self.next, |(place, _)| *place)
+    }
+
+    /// Passes the filled places from `place` on, where a firm gap was.
+    fn pass_behind(&mut self, place: u64) {
+        let (mut from, end) = (place, self.end_of_passing());
         while let Some(filled) = self.next_filled(from, end) {
             self.pass(filled);
             from = filled + 1;

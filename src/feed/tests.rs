@@ -7,7 +7,7 @@
 //!
 //! A unit waits for some of the unfinished units that arrived before it, as if they used its keys.
 
-use super::block::{Block, Command, Content, Part, Unit};
+use super::block::{Block, Command, Content, Part, Unit, UnitHead};
 use super::journal::{Gap, Journal, Reservation};
 use super::lane::Lane;
 use super::limits::MERGE_BYTES_MAX;
@@ -838,6 +838,31 @@ fn a_firm_gap_holds_back_later_units() {
     let timestamp = journal.clock.local();
     journal.append(timestamp, part, &mut records);
     assert!(journal.hand_over(&lane), "a part without commands is handed over");
+}
+
+#[test]
+fn nothing_waits_for_a_gap_that_is_given_up() {
+    let (mut journal, lane) = (Journal::default(), Lane::default());
+    let mut block = Block::default();
+    journal.clock.begin_turn(1);
+    let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
+    let single = Unit::Single { is_transaction: false };
+    let gaps = [(part, Gap::Firm), (single, Gap::Open), (single, Gap::Firm)].map(|(unit, gap)| {
+        let timestamp = journal.clock.local();
+        journal.reserve(timestamp, unit, gap)
+    });
+    let mark = journal.clock.local();
+    let unit = Unit::Mark { sequence: 2, parts: 2, id: 7 };
+    journal.append(mark, unit, &mut Records::default());
+    for gap in gaps {
+        assert!(!journal.hand_over(&lane), "the mark waits for all firm gaps");
+        journal.forgo(gap);
+    }
+    assert!(journal.hand_over(&lane) && journal.is_empty());
+    assert!(lane.watermark() > mark);
+    lane.take(&mut block);
+    assert!(matches!(block.heads[..], [UnitHead { unit: Unit::Mark { .. }, .. }]));
+    lane.release(lane.bytes());
 }
 
 #[test]

@@ -103,6 +103,13 @@ impl JournalLane {
         }
     }
 
+    /// Gives up the reserved place of a part that will never run, if it has one.
+    pub(super) fn forgo(&mut self, lock: LockId) {
+        if let Some(reservation) = self.reservations.remove(&lock) {
+            self.journal.forgo(reservation);
+        }
+    }
+
     /// Makes later units follow a part that goes on, because it has left records already.
     pub(super) fn firm_up(&mut self, lock: LockId, records: Option<&Records>) {
         self.firm_up_if(lock, records.is_some_and(|records| !records.is_empty()));

@@ -43,6 +43,14 @@ impl Partition {
         self.leaving.begin();
     }
 
+    /// Gives up the places in the journal of all units that were held back or still wait for locks.
+    /// The process stops, so none of them runs, and the last mark must not wait for them.
+    pub(super) fn forgo_held_back(&mut self) {
+        assert!(self.leaving.is_on(), "the last mark follows the end of service");
+        let granted = self.leaving.granted.iter().map(|(lock, _)| *lock);
+        granted.chain(self.waiting.keys().copied()).for_each(|lock| self.journal.forgo(lock));
+    }
+
     /// Returns whether the last keys were saved, so that no command may run before the process
     /// stops.
     #[inline]

@@ -82,6 +82,10 @@ impl Partition {
             Request::Leave => self.leave(),
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => self.mark(part, *id),
+            Request::LastMark(id) => {
+                self.forgo_held_back();
+                self.mark(part, *id);
+            }
             Request::LoadStep(LoadStep::Empty(id)) => {
                 self.mark(part, *id);
                 self.empty_for_load();

@@ -114,7 +114,10 @@ impl<'a> Draw<'a> {
 
     fn setting(&mut self) -> Args {
         let (name, values) = self.dice.pick(forms::SETTINGS);
-        let value = self.dice.pick(values);
+        let value = match &self.shared.maxmemory {
+            Some(limit) if *name == "maxmemory" => limit,
+            _ => *self.dice.pick(values),
+        };
         [b"CONFIG", &b"SET"[..], name.as_bytes(), value.as_bytes()].map(<[u8]>::to_vec).into()
     }
 

@@ -14,6 +14,7 @@
 //!   ANNULET_HOSTILE_CLIENTS  number of clients                                            16
 //!   ANNULET_HOSTILE_MOODS    what clients do: names of `Mood`, separated by commas        all
 //!   ANNULET_HOSTILE_DRIVER   the server's I/O driver                                      auto
+//!   ANNULET_HOSTILE_MEMORY   `maxmemory` throughout, for example 12mb       drawn, mostly none
 //!   ANNULET_HOSTILE_FSYNC    always, everysec, no: with an append-only file; off   by the seed
 //!   ANNULET_HOSTILE_WAIT_MS  longest wait of the probe    2,000; 10,000 with debug assertions
 //!   ANNULET_BINARY           the server's program                  the one of this package
@@ -100,6 +101,9 @@ const DATABASES_SHOWN: u64 = 4;
 
 const ARGUMENTS: &[&str] = &["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"];
 
+/// What a server with a limit of memory begins with.
+const LIMITED: &[&str; 2] = &["--maxmemory-policy", "allkeys-lru"];
+
 /// The size of the run.
 #[derive(Clone, Copy, Debug)]
 struct Options {
@@ -156,11 +160,14 @@ fn run(options: Options, shards: usize) {
     let (tls_port, certificates) = (server::free_port(), certificates::Certificates::new());
     let secured = certificates.options(tls_port);
     let secured: Vec<&str> = secured.iter().map(String::as_str).collect();
-    let arguments = [ARGUMENTS, file.arguments(), &secured].concat();
+    let limit = std::env::var("ANNULET_HOSTILE_MEMORY").ok();
+    let limited = limit.iter().flat_map(|limit| ["--maxmemory", limit, LIMITED[0], LIMITED[1]]);
+    let limited: Vec<&str> = limited.collect();
+    let arguments = [ARGUMENTS, file.arguments(), &secured, &limited].concat();
     let mut server = Server::start(Setup { shards, driver }, &arguments);
     server.keeps_folder = true;
     let secured = (tls_port, certificates.client(Some("client")));
-    let shared = Shared::new(server.port, secured, options.clients as usize);
+    let shared = Shared::new(server.port, secured, limit.clone(), options.clients as usize);
     let course = || course((options, shards, file), &shared, &mut server);
     let outcome = catch_unwind(AssertUnwindSafe(course));
     if let Err(panic) = outcome {

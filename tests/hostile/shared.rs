@@ -26,6 +26,8 @@ pub struct Shared {
     pub port: u16,
     /// The server's port of TLS, and what a client needs for it.
     pub secured: Secured,
+    /// The limit of memory that clients may not change.
+    pub maxmemory: Option<String>,
     /// The clients must stop.
     pub is_over: AtomicBool,
     /// Number of commands sent, and of replies read.
@@ -43,10 +45,11 @@ pub struct Shared {
 
 impl Shared {
     /// Creates the state of a run with this number of clients.
-    pub fn new(port: u16, secured: Secured, clients: usize) -> Shared {
+    pub fn new(port: u16, secured: Secured, maxmemory: Option<String>, clients: usize) -> Shared {
         Shared {
             port,
             secured,
+            maxmemory,
             is_over: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),

@@ -4,7 +4,7 @@ use super::certificates::Certificates;
 use super::server::{Server, Setup, free_port, wait_for};
 use super::tls::connect;
 use super::wire::Wire;
-use super::{crowd, on_each_setup, setups};
+use super::{crowd, logs, on_each_setup, setups};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -262,7 +262,7 @@ fn a_node_keeps_its_id_and_its_slots() {
     std::fs::write(folder.join("nodes.conf"), "junk\n").expect("the folder can be written");
     let mut server = Server::launch_in(folder, setup, port, NODE, Stdio::null());
     assert!(wait_for(|| server.is_over()), "it stops");
-    assert!(server.logged("Unrecoverable error: corrupted cluster config file \"junk\"."));
+    assert!(logs(&server, "Unrecoverable error: corrupted cluster config file \"junk\"."));
 }
 
 /// Two nodes that know each other from their files: `a` has the slots up to 9,999.
@@ -594,8 +594,8 @@ fn loaded_keys_and_slots_are_made_to_agree() {
     let nodes = wire.ask(&["CLUSTER", "NODES"]);
     assert!(nodes.contains(" connected 1-3 866 5061\n"), "{nodes}");
     assert_eq!(wire.ask(&["DBSIZE"]), ":2");
-    assert!(server.logged("I have keys for unassigned slot 866. Taking responsibility for it."));
-    assert!(server.logged("Deleting keys in the slot."));
+    assert!(logs(&server, "I have keys for unassigned slot 866. Taking responsibility for it."));
+    assert!(logs(&server, "Deleting keys in the slot."));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The log of a process that crashes, or that gets SIGALRM.
 
+use super::logs;
 use super::server::{Server, Setup, wait_for};
 use super::wire::Wire;
 use std::process::Command;
@@ -78,7 +79,7 @@ fn an_alarm_logs_the_stacks_and_the_server_continues() {
         let done = || server.log().matches("STACK TRACE DONE").count() == times;
         assert!(wait_for(done), "{}", server.log());
     }
-    assert!(server.logged("Received SIGALRM"));
+    assert!(logs(&server, "Received SIGALRM"));
     assert!(server.log().contains(" shard-1:"), "{}", server.log());
     assert_eq!(wire.ask(&["PING"]), "+PONG");
     assert_eq!(wire.ask(&["CONFIG", "SET", "watchdog-period", "200"]), "+OK");

@@ -1,8 +1,8 @@
 //! The snapshot file: saved, loaded at the start, and errors of both.
 
 use super::server::{Server, Setup, free_port, wait_for};
-use super::setups;
 use super::wire::Wire;
+use super::{logs, setups};
 use std::process::Stdio;
 
 const DEBUG: [&str; 2] = ["--enable-debug-command", "yes"];
@@ -58,12 +58,12 @@ fn saved_keys_are_loaded_at_the_next_start() {
         let mut second = launch_on(all[(at + 1) % all.len()], &file);
         let mut wire = Wire::connect(second.port);
         assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest);
-        assert!(second.logged("Done loading RDB, keys loaded: 506, keys expired: 0"));
+        assert!(logs(&second, "Done loading RDB, keys loaded: 506, keys expired: 0"));
         assert_eq!(info(&mut wire, "loading"), "0");
         assert_eq!(info(&mut wire, "rdb_last_load_keys_loaded"), "506");
         wire.send(&["SHUTDOWN", "SAVE"]);
         assert!(wait_for(|| second.is_over()));
-        assert!(second.logged("DB saved on disk"));
+        assert!(logs(&second, "DB saved on disk"));
     }
 }
 
@@ -88,7 +88,7 @@ fn a_file_that_cannot_be_loaded_stops_the_start() {
         let mut server = launch_on(setup, file);
         assert!(wait_for(|| server.is_over()), "{why}: {}", server.log());
         assert_eq!(server.child.wait().expect("the child can be waited for").code(), Some(1));
-        assert!(server.logged(why), "{why}: {}", server.log());
+        assert!(logs(&server, why), "{why}: {}", server.log());
         let log = server.log();
         assert!(log.trim_end().ends_with(last), "{why}: {log}");
     }
@@ -232,7 +232,7 @@ fn save_points_and_flushall_have_files_written() {
         fill(&mut wire);
         wire.ask(&["CONFIG", "SET", "save", "1 5 3600 1000000"]);
         assert!(wait_for(|| file.exists()));
-        assert!(server.logged("5 changes in 1 seconds. Saving..."), "{}", server.log());
+        assert!(logs(&server, "5 changes in 1 seconds. Saving..."), "{}", server.log());
         wait_for_save(&mut wire);
         let len = || std::fs::metadata(&file).expect("a file").len();
         let full = len();
@@ -243,7 +243,7 @@ fn save_points_and_flushall_have_files_written() {
         assert_eq!(info(&mut wire, "rdb_changes_since_last_save"), "0");
         assert!(wait_for(|| len() < full / 10), "the file has no keys");
         wait_for_save(&mut wire);
-        assert!(server.logged("Background saving cancelled"), "{}", server.log());
+        assert!(logs(&server, "Background saving cancelled"), "{}", server.log());
     }
 }
 
@@ -282,7 +282,7 @@ fn a_shutdown_gives_up_a_save_in_the_background() {
             let names: Vec<_> = entries.map(|it| it.expect("an entry").file_name()).collect();
             let expected = if how == "SAVE" { &["dump.rdb"][..] } else { &[] };
             assert_eq!(names, expected, "{how} {setup:?}");
-            assert!(server.logged("User requested shutdown... (user request from 'id="));
+            assert!(logs(&server, "User requested shutdown... (user request from 'id="));
         }
     }
 }
@@ -324,7 +324,7 @@ fn a_folder_that_vanishes_and_a_client_that_leaves_do_no_harm() {
         assert_eq!(wire.ask(&["BGSAVE"]), "+Background saving started");
         wait_for_save(&mut wire);
         assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "err");
-        assert!(server.logged("Failed opening the temp RDB file temp-"), "{}", server.log());
+        assert!(logs(&server, "Failed opening the temp RDB file temp-"), "{}", server.log());
         std::fs::create_dir_all(&server.folder).expect("a folder");
         wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "500"]);
         for request in ["SAVE", "BGSAVE"] {

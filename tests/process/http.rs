@@ -2,8 +2,8 @@
 
 use super::server::{Server, Setup, free_port};
 
-use super::setups;
 use super::wire::Wire;
+use super::{logs, setups};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -93,7 +93,7 @@ fn a_port_in_use_is_an_error() {
     let arguments = ["--http-port", &text[..]];
     let mut second = Server::launch(EPOLL, free_port(), &arguments, Stdio::null());
     assert!(super::server::wait_for(|| second.is_over()));
-    assert!(second.logged("Failed listening on http port"), "{}", second.log());
+    assert!(logs(&second, "Failed listening on http port"), "{}", second.log());
     assert_eq!(Wire::connect(first.port).ask(&["PING"]), "+PONG");
 }
 

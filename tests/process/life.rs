@@ -2,10 +2,12 @@
 
 use super::server::{PATIENCE, Server, Setup, drivers, free_port, wait_for};
 use super::wire::Wire;
-use super::{on_each_setup, setups};
+use super::{logs, on_each_setup, setups};
 use annulet::base::clock::Clock;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 const EPOLL: Setup = Setup { shards: 2, driver: "epoll" };
 
@@ -37,7 +39,7 @@ fn a_start_and_an_end_by_signal_are_logged() {
             let lines =
                 ["Server initialized", "Ready to accept connections", &pid, &signalled, "bye bye"];
             for line in lines {
-                assert!(server.logged(line), "{line}");
+                assert!(logs(&server, line), "{line}");
             }
         }
     }
@@ -52,7 +54,7 @@ fn shutdown_ends_the_process() {
             wire.send(args);
             assert_eq!(wire.rest(), "", "{args:?}");
             assert_eq!(exit_code(&mut server), Some(0), "{args:?} {setup:?}");
-            assert!(server.logged("User requested shutdown..."));
+            assert!(logs(&server, "User requested shutdown..."));
         }
     }
 }
@@ -69,14 +71,40 @@ fn a_shutdown_waits_for_the_first_base_of_the_append_only_file() {
         assert!(wait_for(starts));
         let refusal = "-ERR Errors trying to SHUTDOWN. Check logs.";
         assert_eq!(wire.ask(&["SHUTDOWN", "NOSAVE"]), refusal);
-        assert!(server.logged("Writing initial AOF, can't exit."));
+        assert!(logs(&server, "Writing initial AOF, can't exit."));
         signal(&server, "TERM");
         let refusals = || server.log().matches("Errors trying to shut down the server").count();
         assert!(wait_for(|| refusals() == 2), "{setup:?}");
         assert_eq!(wire.ask(&["GET", "a"]), "1", "it serves");
         wire.send(&["SHUTDOWN", "NOSAVE", "FORCE"]);
         assert_eq!(exit_code(&mut server), Some(0), "{setup:?}");
-        assert!(server.logged("Writing initial AOF. Exit anyway."));
+        assert!(logs(&server, "Writing initial AOF. Exit anyway."));
+    }
+}
+
+/// Runs for about half a second in an optimized build, and locks its key.
+const LONG_SCRIPT: &str = "for i = 1, 20000000 do local j = i end redis.call('SET', KEYS[1], 1)";
+
+#[test]
+fn commands_that_wait_for_locks_do_not_keep_a_server_from_stopping() {
+    for driver in drivers() {
+        let arguments = ["--appendonly", "yes"];
+        let mut server = Server::start(Setup { shards: 2, driver }, &arguments);
+        let keys = ["foo", "bar"];
+        let scripts = keys.map(|key| {
+            let mut wire = Wire::connect(server.port);
+            wire.send(&["EVAL", LONG_SCRIPT, "1", key]);
+            wire
+        });
+        let mut wires: Vec<Wire> = (0..8).map(|_| Wire::connect(server.port)).collect();
+        thread::sleep(Duration::from_millis(50));
+        signal(&server, "TERM");
+        for wire in &mut wires {
+            thread::sleep(Duration::from_millis(20));
+            wire.send(&["MSET", keys[0], "2", keys[1], "3"]);
+        }
+        assert_eq!(exit_code(&mut server), Some(0), "{driver}");
+        drop(scripts);
     }
 }
 
@@ -87,7 +115,7 @@ fn a_port_in_use_is_an_error() {
         let setup = Setup { shards: 2, driver };
         let mut second = Server::launch(setup, first.port, &[], Stdio::null());
         assert_eq!(exit_code(&mut second), Some(1));
-        assert!(second.logged("Failed listening on port"), "{}", second.log());
+        assert!(logs(&second, "Failed listening on port"), "{}", second.log());
         assert!(!second.logged("Ready to accept connections"), "{}", second.log());
     }
     assert_eq!(Wire::connect(first.port).ask(&["PING"]), "+PONG");
@@ -122,7 +150,7 @@ fn a_bad_config_file_is_a_fatal_error_that_names_the_line() {
         ">>> 'no-such-setting yes'",
         "Bad directive or wrong number of arguments",
     ] {
-        assert!(server.logged(text), "{text}");
+        assert!(logs(&server, text), "{text}");
     }
 }
 
@@ -154,7 +182,7 @@ fn a_server_that_has_been_idle_ends_at_once() {
         let mut wire = Wire::connect(server.port);
         assert_eq!(wire.ask(&["PING"]), "+PONG");
         // The thread of the append-only file sleeps by now, because there is no such file.
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         let start_ns = Clock::System.monotonic_ns();
         wire.send(&["SHUTDOWN", "NOSAVE"]);
         assert!(wait_for(|| server.is_over()));
@@ -170,7 +198,7 @@ fn debug_sleep_stops_every_shard() {
         let clock = Clock::System;
         let start_ns = clock.monotonic_ns();
         wires[0].send(&["DEBUG", "SLEEP", "0.5"]);
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         for wire in &mut wires[1..] {
             wire.send(&["PING"]);
         }

@@ -2,7 +2,7 @@
 
 use super::server::{Server, Setup, wait_for};
 use super::wire::{Wire, info_field, request};
-use super::{crowd, on_each_setup};
+use super::{crowd, logs, on_each_setup};
 use std::time::Duration;
 
 #[test]
@@ -176,7 +176,7 @@ fn a_monitor_that_does_not_read_is_disconnected() {
         assert!(is_alone, "{}", wire.ask(&["CLIENT", "LIST"]));
         let info = wire.ask(&["INFO", "stats"]);
         assert_eq!(info_field(&info, "client_output_buffer_limit_disconnections"), Some(1));
-        assert!(server.logged("its output buffer passed client-output-buffer-limit"));
+        assert!(logs(server, "its output buffer passed client-output-buffer-limit"));
     });
 }
 

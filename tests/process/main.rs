@@ -32,10 +32,16 @@ mod tuning;
 mod waitaof;
 mod wire;
 
-use server::{Server, Setup, drivers};
+use server::{Server, Setup, drivers, wait_for};
 use std::io::{Read, Write};
 use std::sync::OnceLock;
 use wire::Wire;
+
+/// Waits until the server's log contains this text. The log is read from a pipe, so it may be
+/// behind a reply.
+fn logs(server: &Server, text: &str) -> bool {
+    wait_for(|| server.logged(text))
+}
 
 /// Returns the setups: one and four shards, on each driver of this machine.
 fn setups() -> Vec<Setup> {

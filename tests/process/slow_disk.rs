@@ -1,8 +1,8 @@
 //! A disk that is slower than the writers: they wait, and the server's memory stays bounded.
 
-use super::on_each_setup;
 use super::server::{Server, wait_for};
 use super::wire::{Wire, info_field, request};
+use super::{logs, on_each_setup};
 use std::time::Duration;
 
 /// Bytes of one value, and the number of values: more than the file may be behind.
@@ -42,7 +42,7 @@ fn writers_wait_for_a_slow_disk_and_readers_do_not() {
             assert_eq!(writer.reply(), "+OK");
         }
         sender.join().expect("the sender does not panic");
-        assert!(server.logged("Commands that write continue."), "{}", server.log());
+        assert!(logs(server, "Commands that write continue."), "{}", server.log());
         assert_eq!(persistence(&mut reader, "aof_paused_writes"), 1);
     });
 }

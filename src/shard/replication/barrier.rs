@@ -22,7 +22,8 @@ impl Shard {
             Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
-            Goal::Acks | Goal::LastMark(_) => Request::Mark(id),
+            Goal::Acks => Request::Mark(id),
+            Goal::LastMark(_) => Request::LastMark(id),
             Goal::Leave(_) => Request::Leave,
             Goal::Reload { reload, .. } => Request::Reload(*reload),
             Goal::LoadAof { step, .. } => Request::LoadStep(match step {

@@ -303,7 +303,8 @@ impl Shard {
             FileGoal::Stop { why, .. } if is_saved => self.stop_now(why),
             FileGoal::Stop { why, is_forced: true, .. } => {
                 log.warning("Error trying to save the DB. Exit anyway.");
-                self.stop_now(why);
+                // A cut has ended the service of all partitions. Without one they still serve.
+                if self.partition.is_leaving() { self.stop_now(why) } else { self.leave(why) }
             }
             FileGoal::Stop { waiter, .. } => self.go_on(waiter),
         }
