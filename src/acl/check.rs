@@ -120,6 +120,22 @@ impl User {
         if self.is_free() { None } else { self.refusal_by_rules(call) }
     }
 
+    /// Returns whether the first selector allows a command, if it needs only the selected database.
+    /// False proves nothing: another selector or a rule on first arguments may allow the command.
+    #[inline]
+    pub fn allows_command(&self, number: u16) -> bool {
+        self.selectors.first().is_some_and(|selector| {
+            selector.all_databases && (selector.all_commands || selector.has_bit(number))
+        })
+    }
+
+    /// Returns whether the first selector allows access to a key.
+    #[inline]
+    pub fn allows_key(&self, key: &[u8], needs: Needs) -> bool {
+        let first = self.selectors.first();
+        first.is_some_and(|selector| selector.all_keys || selector.allows_key(key, needs))
+    }
+
     fn refusal_by_rules(&self, call: &Call<'_, '_>) -> Option<Denial> {
         let mut worst = Denial { reason: Reason::Database, at: 0 };
         for selector in &self.selectors {
@@ -191,12 +207,13 @@ impl Selector {
 
     #[inline]
     fn allows_key(&self, key: &[u8], needs: Needs) -> bool {
-        let head = head_of(key);
-        self.keys.iter().any(|allowed| {
-            allowed.access & needs.0 == needs.0
-                && allowed.pattern.may_match(head)
-                && allowed.pattern.matches(key)
-        })
+        match &self.key_index {
+            Some(index) => index.gives(&self.keys, key, needs.0),
+            None => {
+                let head = head_of(key);
+                self.keys.iter().any(|allowed| allowed.gives(key, head, needs.0))
+            }
+        }
     }
 
     fn reads_all_keys(&self) -> bool {

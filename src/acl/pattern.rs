@@ -72,6 +72,83 @@ impl Pattern {
     }
 }
 
+/// Number of buckets of a [`KeyIndex`].
+const BUCKETS: usize = 32;
+
+/// Number of patterns of keys from which on an index is faster than a look at each.
+const KEYS_INDEXED_MIN: usize = 4;
+
+/// Finds the patterns that a key may match by one of its first 8 bytes.
+///
+/// ```text
+///   key --byte `at` % 32--> bucket: bit n is set if pattern n, n + 64, ... may match
+/// ```
+/// A pattern without a fixed byte at this place is in all buckets. The place is the one that
+/// divides the patterns best. `tenant:1:*` and `tenant:2:*` differ in byte 7.
+#[derive(Clone, Debug)]
+pub(super) struct KeyIndex {
+    /// Bits by which a head is shifted for the byte.
+    shift: u32,
+    buckets: [u64; BUCKETS],
+    /// The bits of the patterns that give an access, by the access.
+    giving: [u64; 4],
+}
+
+impl KeyIndex {
+    /// Creates the index of a list of patterns; none if they are few.
+    pub(super) fn new(keys: &[KeyPattern]) -> Option<Box<KeyIndex>> {
+        if keys.len() < KEYS_INDEXED_MIN {
+            return None;
+        }
+        let largest = |index: &KeyIndex| {
+            let sizes = index.buckets.iter().map(|bits| bits.count_ones());
+            sizes.max().expect("there are buckets")
+        };
+        let indexes = (0..u64::BITS / 8).map(|at| KeyIndex::by_byte(keys, at * 8));
+        indexes.min_by_key(largest).map(Box::new)
+    }
+
+    fn by_byte(keys: &[KeyPattern], shift: u32) -> KeyIndex {
+        let mut index = KeyIndex { shift, buckets: [0; BUCKETS], giving: [0; 4] };
+        for (number, key) in keys.iter().enumerate() {
+            let bit = 1 << (number % 64);
+            let is_fixed = key.pattern.mask >> shift & 0xff != 0;
+            let bucket = index.bucket(key.pattern.head);
+            for (at, bits) in index.buckets.iter_mut().enumerate() {
+                if !is_fixed || at == bucket {
+                    *bits |= bit;
+                }
+            }
+            for (access, bits) in index.giving.iter_mut().enumerate() {
+                if usize::from(key.access) & access == access {
+                    *bits |= bit;
+                }
+            }
+        }
+        index
+    }
+
+    #[inline]
+    fn bucket(&self, head: u64) -> usize {
+        (head >> self.shift) as usize % BUCKETS
+    }
+
+    /// Returns whether one of the patterns gives this access to a key.
+    #[inline]
+    pub(super) fn gives(&self, keys: &[KeyPattern], key: &[u8], access: u8) -> bool {
+        let head = head_of(key);
+        let mut bits = self.buckets[self.bucket(head)] & self.giving[usize::from(access % 4)];
+        while bits != 0 {
+            let first = bits.trailing_zeros() as usize;
+            if keys[first..].iter().step_by(64).any(|one| one.gives(key, head, access)) {
+                return true;
+            }
+            bits &= bits - 1;
+        }
+        false
+    }
+}
+
 /// Number of patterns from which on an index finds one.
 const INDEXED_MIN: usize = 32;
 
@@ -110,6 +187,12 @@ pub(super) struct KeyPattern {
 }
 
 impl KeyPattern {
+    /// Returns whether it gives this access to a key with this head.
+    #[inline]
+    pub(super) fn gives(&self, key: &[u8], head: u64, access: u8) -> bool {
+        self.access & access == access && self.pattern.may_match(head) && self.pattern.matches(key)
+    }
+
     /// Appends the rule that sets the pattern.
     pub(super) fn describe(&self, out: &mut Vec<u8>) {
         let head: &[u8] = match self.access {
@@ -159,5 +242,36 @@ mod tests {
             excluded += usize::from(!may_match);
         }
         assert!(matched > 1_000 && excluded > 100_000, "{matched} {excluded}");
+    }
+
+    #[test]
+    fn an_index_gives_what_its_patterns_give() {
+        let mut rng = Rng::new(7);
+        let mut text = |letters: &[u8], len_max: u64| -> Vec<u8> {
+            let len = rng.below(len_max + 1);
+            (0..len).map(|_| letters[rng.below(letters.len() as u64) as usize]).collect()
+        };
+        let (mut given, mut refused) = (0, 0);
+        for round in 0..400 {
+            let keys: Vec<KeyPattern> = (0..4 + round % 150)
+                .map(|number| {
+                    let letters: &[u8] = if number % 9 == 0 { b"ab\0*?[]" } else { b"ab\0cdA" };
+                    let pattern = Pattern::new(&[text(letters, 9), b"*".to_vec()].concat());
+                    KeyPattern { pattern, access: 1 + (number % 3) as u8 }
+                })
+                .collect();
+            let index = KeyIndex::new(&keys).expect("there are enough");
+            for _ in 0..50 {
+                let key = text(b"ab\0cdA", 12);
+                for access in 0..4 {
+                    let head = head_of(&key);
+                    let expected = keys.iter().any(|one| one.gives(&key, head, access));
+                    assert_eq!(index.gives(&keys, &key, access), expected, "{keys:?} {key:?}");
+                    given += usize::from(expected);
+                    refused += usize::from(!expected);
+                }
+            }
+        }
+        assert!(given > 1_000 && refused > 1_000, "{given} {refused}");
     }
 }

@@ -1,7 +1,7 @@
 //! A selector: one set of commands, keys, channels and databases that a user may use together.
 
 use super::catalogue::Catalogue;
-use super::pattern::{KeyPattern, Pattern, Places};
+use super::pattern::{KeyIndex, KeyPattern, Pattern, Places};
 
 /// A set of permissions.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Selector {
     pub(super) first_args: Vec<(u16, Vec<u8>)>,
     pub(super) keys: Vec<KeyPattern>,
     pub(super) key_places: Places,
+    /// Finds patterns of `keys`; none if there are few, or while they change.
+    pub(super) key_index: Option<Box<KeyIndex>>,
     pub(super) channels: Vec<Pattern>,
     pub(super) channel_places: Places,
     /// Numbers of databases, sorted.

@@ -2,6 +2,7 @@
 
 use super::catalogue::Catalogue;
 use super::password::{Hash, matches_any};
+use super::pattern::KeyIndex;
 use super::rules::{RuleError, apply};
 use super::selector::Selector;
 use std::sync::{Arc, OnceLock};
@@ -74,9 +75,17 @@ impl User {
         new: NewUsers,
     ) -> Result<(), RuleError> {
         assert!(self.text.get().is_none(), "a user whose text was read does not change");
+        self.selectors.iter_mut().for_each(|selector| selector.key_index = None);
         apply(self, rule, catalogue, new)?;
         self.is_free = self.selectors.iter().any(Selector::is_free);
         Ok(())
+    }
+
+    /// Makes its checks fast, after the last rule.
+    pub(super) fn index_keys(&mut self) {
+        for selector in &mut self.selectors {
+            selector.key_index = KeyIndex::new(&selector.keys);
+        }
     }
 
     /// Applies rules that cannot fail.

@@ -31,7 +31,8 @@ impl Users {
         }
     }
 
-    fn put(&mut self, user: User) -> Arc<User> {
+    fn put(&mut self, mut user: User) -> Arc<User> {
+        user.index_keys();
         let user = Arc::new(user);
         self.by_name.insert(Arc::clone(&user.name), Arc::clone(&user));
         self.by_id.insert(user.id, Arc::clone(&user));

@@ -1,12 +1,36 @@
 //! What a user's rules say of a command. Hot for restricted users.
 
-use super::command::KeyRouting;
+use super::command::{Command, KeyRouting, KeyUseFn};
 use super::session::Session;
 use super::table::Entry;
 use crate::acl::{Call, Denial, Needs, Reason, User, UserId, selected_database};
 use crate::observe::Board;
 use crate::resp::Args;
-use crate::spec::KeySpec;
+use crate::spec::{Channels, Databases, KeySpec};
+
+/// The access that a command needs to its keys, if a short check can decide on it: all of them are
+/// in one key spec, and neither a channel nor the number of a database is among its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeyNeeds {
+    /// Always this access.
+    Fixed(Needs),
+    /// The access depends on the arguments.
+    ByArgs(KeyUseFn),
+    /// The short check cannot decide.
+    Unknown,
+}
+
+impl KeyNeeds {
+    pub(super) fn of(command: &Command) -> KeyNeeds {
+        let card = &command.card;
+        let is_short = card.channels == Channels::None && card.databases == Databases::Selected;
+        match (card.keys, command.key_use) {
+            ([spec], Some(key_use)) if is_short && spec.varies => KeyNeeds::ByArgs(key_use),
+            ([spec], _) if is_short => KeyNeeds::Fixed(Needs::of(spec)),
+            _ => KeyNeeds::Unknown,
+        }
+    }
+}
 
 /// A command whose permissions are checked.
 #[derive(Clone, Copy)]
@@ -86,7 +110,36 @@ impl Entry {
     }
 
     /// Returns why a user must not send the command; none if it may.
+    #[inline]
     pub fn refusal(
+        &'static self,
+        user: &User,
+        args: &Args<'_>,
+        (db, databases): (usize, usize),
+    ) -> Option<Denial> {
+        if self.is_plainly_allowed(user, args) {
+            return None;
+        }
+        self.refusal_by_rules(user, args, (db, databases))
+    }
+
+    /// Returns whether a short check finds that a user may send the command. It skips selectors
+    /// behind the first, and rules about databases and first arguments.
+    #[inline]
+    fn is_plainly_allowed(&self, user: &User, args: &Args<'_>) -> bool {
+        let needs = match self.key_needs {
+            KeyNeeds::Fixed(needs) => needs,
+            KeyNeeds::ByArgs(key_use) => Needs::of(&key_use(args.len(), &|at| &args[at])),
+            KeyNeeds::Unknown => return false,
+        };
+        let keys = self.plain_key_args(args.len());
+        keys.is_some_and(|mut keys| {
+            user.allows_command(self.index) && keys.all(|at| user.allows_key(&args[at], needs))
+        })
+    }
+
+    #[inline(never)]
+    fn refusal_by_rules(
         &'static self,
         user: &User,
         args: &Args<'_>,

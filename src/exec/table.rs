@@ -5,6 +5,7 @@
 //! and one comparison.
 
 use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
+use super::permission::KeyNeeds;
 use super::process::Process;
 use crate::acl::Catalogue;
 use crate::base::short::short_words;
@@ -45,6 +46,8 @@ pub struct Entry {
     pub name: String,
     /// Position of its keys.
     pub keys: KeyRange,
+    /// The access that it needs to each of its keys.
+    pub(super) key_needs: KeyNeeds,
     /// Whether CLIENT CACHING stays in effect behind it.
     pub keeps_caching: bool,
     /// Subcommands.
@@ -68,7 +71,8 @@ impl Entry {
         let keys = key_range(command);
         let needs_key = matches!(command.routing, KeyRouting::Single | KeyRouting::PerKey(_));
         assert!(keys.first != 0 || !needs_key, "{name} is routed by a key that it does not have");
-        Entry { command, index, keys, name, keeps_caching, subcommands }
+        let key_needs = KeyNeeds::of(command);
+        Entry { command, index, keys, key_needs, name, keeps_caching, subcommands }
     }
 
     /// Returns the subcommand with this name, ignoring case.
