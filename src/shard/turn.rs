@@ -26,6 +26,9 @@ pub enum Turn {
 enum WaitPlan {
     /// It keeps its partition.
     Stay(Wait),
+    /// It lets its partition go and offers its core to other threads once: only handshakes are due,
+    /// and a client that shares the core would wait for the end of a scheduler's slice.
+    Offer,
     /// It lets its partition go and polls, because replies are expected.
     Rest,
     /// It lets its partition go and blocks.
@@ -141,9 +144,9 @@ impl Shard {
         let plan = self.wait_plan();
         let is_let_go = match plan {
             WaitPlan::Stay(_) => false,
-            WaitPlan::Rest | WaitPlan::Park => {
+            WaitPlan::Offer | WaitPlan::Rest | WaitPlan::Park => {
                 self.partition.put(&self.berths);
-                if plan == WaitPlan::Rest { self.port.rest() } else { self.port.park() }
+                if plan == WaitPlan::Park { self.port.park() } else { self.port.rest() }
             }
         };
         if !is_let_go {
@@ -155,11 +158,16 @@ impl Shard {
             return self.driver.wait(wait);
         }
         self.send_late();
-        if plan == WaitPlan::Rest {
-            self.poll()?;
-        } else {
-            let wait = self.time_to_park();
-            self.driver.wait(wait)?;
+        match plan {
+            WaitPlan::Rest => self.poll()?,
+            WaitPlan::Offer => {
+                self.port.mesh().idle();
+                self.driver.wait(Wait::Poll)?;
+            }
+            WaitPlan::Park | WaitPlan::Stay(_) => {
+                let wait = self.time_to_park();
+                self.driver.wait(wait)?;
+            }
         }
         self.take_back()?;
         if plan == WaitPlan::Park {
@@ -209,7 +217,6 @@ impl Shard {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
         let due = due || self.can_settle_units() || self.cron.evicts;
-        let due = due || !self.clients.handshakes.is_empty();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.keys.is_some();
@@ -219,6 +226,9 @@ impl Shard {
         self.ring();
         if self.replication.feed.is_on() && !self.may_park() {
             return WaitPlan::Stay(Wait::Poll);
+        }
+        if !self.clients.handshakes.is_empty() {
+            return WaitPlan::Offer;
         }
         let is_expecting = self.port.under_way() > 0;
         if is_expecting && self.cron.polling.polls() > 0 { WaitPlan::Rest } else { WaitPlan::Park }
