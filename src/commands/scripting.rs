@@ -25,7 +25,7 @@ mod manage;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, KeySlots, Process, SuspendedScript};
 use crate::resp::{Args, Error};
-use crate::script::{Function, Invocation, Origin, Script, ScriptFlags};
+use crate::script::{Function, Invocation, Origin, Script, ScriptFlags, script_header};
 use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 pub use functions::restore_functions;
 use host::{Caller, ScriptHost};
@@ -91,7 +91,8 @@ static EVAL: Command = Command::discovers(
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(WRITTEN),
 )
-.runs_commands(resume);
+.runs_commands(resume)
+.only_reads(reads_by_text);
 
 static EVALSHA: Command = Command::discovers(
     eval_sha,
@@ -104,7 +105,8 @@ static EVALSHA: Command = Command::discovers(
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(&[KeySpec::updates().using_data().at(2).counted(1)]),
 )
-.runs_commands(resume);
+.runs_commands(resume)
+.only_reads(reads_by_sha);
 
 static EVAL_RO: Command = Command::discovers(
     eval,
@@ -143,7 +145,8 @@ static FCALL: Command = Command::discovers(
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(WRITTEN),
 )
-.runs_commands(resume);
+.runs_commands(resume)
+.only_reads(reads_by_name);
 
 static FCALL_RO: Command = Command::discovers(
     fcall,
@@ -175,6 +178,24 @@ fn known(process: &Process, body: &[u8]) -> Result<Arc<Script>, Error> {
 /// Like [`may_stray`]. No keys are used if the script is unknown.
 fn may_stray_by_sha(args: &Args<'_>, process: &Process) -> bool {
     process.scripts.by_sha(&args[1]).is_some_and(|script| !script.is_confined())
+}
+
+/// Returns whether the script declares that it changes nothing.
+fn reads_by_text(args: &Args<'_>, _: &Process) -> bool {
+    script_header(&args[1]).is_ok_and(|(flags, _)| flags.has(ScriptFlags::NO_WRITES))
+}
+
+/// See [`reads_by_text`]. An unknown script may be one that writes.
+fn reads_by_sha(args: &Args<'_>, process: &Process) -> bool {
+    let script = process.scripts.by_sha(&args[1]);
+    script.is_some_and(|script| script.flags().has(ScriptFlags::NO_WRITES))
+}
+
+/// See [`reads_by_text`]. An unknown function may be one that writes.
+fn reads_by_name(args: &Args<'_>, process: &Process) -> bool {
+    let libraries = process.functions.libraries();
+    let function = libraries.find(&args[1]);
+    function.is_some_and(|function| function.flags().has(ScriptFlags::NO_WRITES))
 }
 
 fn eval(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

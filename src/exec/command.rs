@@ -25,6 +25,9 @@ pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 /// Returns whether a command with these arguments discovers keys that are not among them.
 pub type DiscoversFn = fn(&Args<'_>, &Process) -> bool;
 
+/// Returns whether a command with these arguments changes nothing, although its flags allow it.
+pub type OnlyReadsFn = fn(&Args<'_>, &Process) -> bool;
+
 /// Returns the hash slot that an argument of the command names. Returns slot 0 for an argument that
 /// the handler refuses.
 pub type SlotFn = fn(&Args<'_>) -> u16;
@@ -81,6 +84,8 @@ pub struct Command {
     pub runs_commands: bool,
     /// Whether it needs what scripts run with.
     pub uses_scripting: bool,
+    /// Tells whether a script changes nothing; none: the flags of the command tell.
+    pub only_reads: Option<OnlyReadsFn>,
     /// Continues its suspended script; none if it runs no script.
     pub resume: Option<ResumeFn>,
     /// Which of its arguments are secrets; none: no argument is.
@@ -198,6 +203,7 @@ impl Command {
             serves_open_slots: false,
             runs_commands: false,
             uses_scripting: false,
+            only_reads: None,
             resume: None,
             secrets: None,
             key_use: None,
@@ -297,6 +303,11 @@ impl Command {
             "a survey is over all keys"
         );
         Command { surveys_keys: true, ..self }
+    }
+
+    /// Sets what tells whether a script with these arguments changes nothing.
+    pub const fn only_reads(self, only_reads: OnlyReadsFn) -> Command {
+        Command { only_reads: Some(only_reads), ..self }
     }
 
     /// Sets the database of each of its keys.

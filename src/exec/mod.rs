@@ -48,7 +48,7 @@ pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, MemoryLimit, Runner};
 pub use client_homes::{ClientHome, ClientHomes};
 pub use command::{
     ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,
-    KeysFn, Merge, SecretFn, SessionFn, SlotFn,
+    KeysFn, Merge, OnlyReadsFn, SecretFn, SessionFn, SlotFn,
 };
 pub use context::{
     BackgroundSave, Context, Effects, LoadStep, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,

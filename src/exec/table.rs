@@ -169,6 +169,11 @@ impl Entry {
         self.command.card.is_steady
     }
 
+    /// Returns whether the command with these arguments runs a script that changes nothing.
+    pub fn only_reads(&self, args: &Args<'_>, process: &Process) -> bool {
+        self.command.only_reads.is_some_and(|only_reads| only_reads(args, process))
+    }
+
     /// Returns the argument indexes of the keys, each with its spec. Returns none if the arguments
     /// do not match the specs; such a command fails when it runs.
     pub fn key_args(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {

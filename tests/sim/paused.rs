@@ -112,6 +112,41 @@ fn a_writing_transaction_waits_and_a_pausing_one_completes() {
 }
 
 #[test]
+fn scripts_that_declare_to_only_read_do_not_wait() {
+    for (shards, seed) in [(1, 0), (3, 1)] {
+        let (mut server, mut all) = clients(shards, seed, 3);
+        let (first, second) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
+        let (reads, writes) = ("#!lua flags=no-writes\nreturn 7", "#!lua\nreturn 7");
+        let library = "#!lua name=lib\nserver.register_function{function_name='f', \
+                       callback=function() return 7 end, flags={'no-writes'}}";
+        assert_eq!(all[0].run(&mut server, ["FUNCTION", "LOAD", library]), bulk("lib"));
+        let Value::Bulk(sha) = all[0].run(&mut server, ["SCRIPT", "LOAD", reads]) else {
+            panic!("a digest")
+        };
+        let sha = String::from_utf8(sha).expect("digits");
+        assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "100000", "WRITE"]), ok());
+        for (name, what) in [("EVAL", reads), ("EVALSHA", &*sha), ("FCALL", "f")] {
+            let reply = all[1].run(&mut server, [name, what, "2", &first, &second]);
+            assert_eq!(reply, int(7), "{name}");
+        }
+        all[1].run(&mut server, ["MULTI"]);
+        all[1].run(&mut server, ["EVAL", reads, "0"]);
+        assert_eq!(all[1].run(&mut server, ["EXEC"]), Value::Array(vec![int(7)]));
+        all[2].run(&mut server, ["MULTI"]);
+        all[2].run(&mut server, ["EVAL", writes, "0"]);
+        postpone(&mut server, &mut all[2], &["EXEC"]);
+        postpone(&mut server, &mut all[1], &["EVAL", writes, "0"]);
+        assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "100000", "ALL"]), ok());
+        postpone(&mut server, &mut all[0], &["EVAL", reads, "0"]);
+        server.advance_ms(100_001);
+        assert_eq!(all[0].read(&mut server), int(7));
+        assert_eq!(all[1].read(&mut server), int(7));
+        assert_eq!(all[2].read(&mut server), Value::Array(vec![int(7)]));
+        server.check();
+    }
+}
+
+#[test]
 fn blocked_clients_are_served_after_the_pause() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
         let (mut server, mut all) = clients(shards, seed, 3);

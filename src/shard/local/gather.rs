@@ -276,7 +276,7 @@ impl Gatherer {
         if let Err(error) = admit(&admission) {
             return Some(refused(&admission, error));
         }
-        if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(entry, &connection.session) {
+        if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(&admission) {
             return Some(Gathered::Postponed(entry));
         }
         if connection.session.multi.is_some() && entry.is_queued_in_multi() {
@@ -378,13 +378,15 @@ impl Gatherer {
     /// Returns whether a command waits for the end of a pause. Replicas are exempt. EXEC is treated
     /// like the commands that it runs.
     #[cold]
-    fn is_postponed(&self, entry: &Entry, session: &Session) -> bool {
+    fn is_postponed(&self, admission: &Admission<'_, '_>) -> bool {
+        let Admission { entry, args, session, process, .. } = *admission;
         let mut flags = entry.command.card.flags;
         if let Some(multi) = session.multi.filter(|_| entry.executes_queued()) {
             let writes = multi.may_write || multi.may_replicate;
             flags = if writes { flags.and(Flag::WRITE) } else { flags };
         }
-        !session.replica.is_attached && self.facts.postpones(flags)
+        let is_exempt = !self.facts.has(Facts::PAUSED_ALL) && entry.only_reads(args, process);
+        !session.replica.is_attached && self.facts.postpones(flags) && !is_exempt
     }
 }
 
@@ -421,6 +423,8 @@ fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], p
     let mut args = Args::new(text, spans, large);
     let selected = entry.selected_database(&args, process.databases);
     let slots = if process.is_cluster { entry.key_slots(&args) } else { KeySlots::None };
+    let may_replicate =
+        entry.command.card.flags.has(Flag::MAY_REPLICATE) && !entry.only_reads(&args, process);
     connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
     let multi = connection.session.multi.as_mut().expect("client is in a transaction");
     multi.commands += 1;
@@ -431,5 +435,5 @@ fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span], p
     }
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
-    multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);
+    multi.may_replicate |= may_replicate;
 }

@@ -23,7 +23,7 @@ use super::rounds::{Launch, StepsOf, Task};
 use super::sliced::{Ahead, MergeStep, Needs, Planning, Step};
 use crate::base::slot::slot_of;
 use crate::client::{Merging, Transaction};
-use crate::exec::{Item, for_each_key_lock, mode_of, step_weight};
+use crate::exec::{Item, Process, for_each_key_lock, mode_of, step_weight};
 use crate::gate::Place;
 use crate::io::ConnId;
 use crate::resp::{Output, Reply};
@@ -59,7 +59,7 @@ impl Shard {
     pub(super) fn begin_steps(
         &mut self,
         conn: ConnId,
-        queue: Box<Queue>,
+        mut queue: Box<Queue>,
         watched: Vec<u16>,
         is_exec: bool,
     ) {
@@ -74,10 +74,10 @@ impl Shard {
             commands => commands.max(queue.args() / 3),
         };
         let is_replica = session.replica.is_attached;
-        let all = queue.items.iter().map(|item| item.entry.command.card.flags);
+        let flags = flags_of(&mut queue, &self.env.process);
         let planning = Planning {
             to,
-            flags: (!is_replica).then(|| all.fold(Flag::NONE, Flag::and)),
+            flags: (!is_replica).then_some(flags),
             watched,
             is_exec,
             plan,
@@ -256,4 +256,16 @@ impl Shard {
         answer.output.append_moved(output);
         self.end_transaction(transaction, answer);
     }
+}
+
+/// Returns the flags of all commands together, without those of scripts that change nothing.
+fn flags_of(queue: &mut Queue, process: &Process) -> Flag {
+    let (items, mut batch_args) = queue.parts();
+    let mut flags = Flag::NONE;
+    for item in items {
+        if !item.entry.only_reads(&batch_args.of(item), process) {
+            flags = flags.and(item.entry.command.card.flags);
+        }
+    }
+    flags
 }
