@@ -304,6 +304,13 @@ impl Nested<'_> {
         merge_replies(merge, &parts, &order, reply, &mut |below| rng.below(below));
     }
 
+    /// Makes the feed drop the unit, which will not be whole: the process stops.
+    pub fn void_unit(&mut self) {
+        if let Some(records) = self.records.as_deref_mut() {
+            records.void();
+        }
+    }
+
     /// Returns the number of commands that were recorded for the feed.
     fn recorded(&self) -> usize {
         self.records.as_ref().map_or(0, |records| records.list().len())

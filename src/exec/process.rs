@@ -109,6 +109,7 @@ pub struct Process {
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
     is_stop_pending: AtomicBool,
+    ends_scripts: AtomicBool,
     /// The keys for which clients of any shard are blocked.
     pub awaited: Awaited,
     next_client_id: AtomicU64,
@@ -226,6 +227,7 @@ impl Process {
             has_save_failed: AtomicBool::new(false),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
+            ends_scripts: AtomicBool::new(false),
             awaited: Awaited::default(),
             is_cluster: parts.config.snapshot().cluster_enabled,
             databases: parts.config.snapshot().database_count() as usize,
@@ -378,6 +380,18 @@ impl Process {
     /// Returns the next client id. Ids start at 1 and are never reused.
     pub fn client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes scripts that run for long end now, and leave nothing in the stream: the process stops
+    /// behind the end of the stream, which units of such scripts hold up.
+    pub fn end_scripts(&self) {
+        self.ends_scripts.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether [`Process::end_scripts`] was called.
+    #[inline]
+    pub fn ends_scripts(&self) -> bool {
+        self.ends_scripts.load(Ordering::Relaxed)
     }
 
     /// Requests that all shards stop. The first reason counts. The caller must ring the doorbells.

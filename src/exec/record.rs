@@ -35,6 +35,9 @@ pub enum Glue {
     /// client. The records of one client are their own unit. Holds the client's number among the
     /// clients that the command unblocked.
     Woken(u32),
+    /// No command: the feed drops the unit. The process stops and has ended a script of the unit,
+    /// so that the unit is not whole.
+    Void,
 }
 
 /// One command for the feed.
@@ -222,6 +225,13 @@ impl Records {
     /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Makes the feed drop the unit.
+    pub(super) fn void(&mut self) {
+        let end = self.bytes.len();
+        let (at, glue, bytes) = (self.at, Glue::Void, end..end);
+        self.list.push(Record { at, db: 0, glue, words: 0, head_len: 0, bytes });
     }
 
     /// Removes all records and keeps at most [`KEPT_BYTES_MAX`] bytes of memory in each list.

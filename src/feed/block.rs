@@ -177,6 +177,13 @@ pub(super) struct Part<'a> {
     pub(super) bytes: &'a [u8],
 }
 
+impl Part<'_> {
+    /// Returns whether its unit is dropped.
+    pub(super) fn is_void(&self) -> bool {
+        self.commands.iter().any(|command| command.glue == Glue::Void)
+    }
+}
+
 impl Block {
     pub(super) fn is_empty(&self) -> bool {
         self.heads.is_empty()

@@ -37,13 +37,17 @@ impl Output {
         }
     }
 
-    /// Begins a unit and writes at most about `left` bytes of it. Returns whether it is complete.
+    /// Begins a unit and writes at most about `left` bytes of it. Returns whether it is complete. A
+    /// void unit is complete at once, and nothing of it is written.
     pub(super) fn begin_unit(
         &mut self,
         parts: &[Part<'_>],
         is_transaction: bool,
         left: usize,
     ) -> bool {
+        if parts.iter().any(Part::is_void) {
+            return true;
+        }
         self.encoder.begin_unit(parts.len());
         self.go_on(parts, is_transaction, left)
     }

@@ -740,6 +740,15 @@ fn the_bytes_are_as_valkey_writes_them() {
 }
 
 #[test]
+fn a_void_unit_is_dropped_with_all_its_parts() {
+    use Glue::{Alone, Void};
+    let whole = content(&[(0, 0, Alone, "set a 1")]);
+    let ended = content(&[(1, 0, Alone, "set b 1"), (1, 0, Void, "x")]);
+    let other = content(&[(0, 0, Alone, "set c 1")]);
+    assert_eq!(stream_of(&[(true, &[whole, ended]), (false, &[other])]), ["SELECT 0", "set c 1"]);
+}
+
+#[test]
 fn select_and_multi_are_written_only_where_needed() {
     use Glue::Alone;
     let batch = content(&[

@@ -332,3 +332,38 @@ fn everysec_loses_at_most_a_second() {
         },
     );
 }
+
+/// Scripts that write and never end: on their partition, on gathered values, on all slices.
+const ENDLESS: [(&str, &[&str]); 3] = [
+    ("redis.call('SET', KEYS[1], 1) while true do end", &["1", "torn:a"]),
+    (
+        "redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 1) while true do end",
+        &["2", "torn:a", "torn:b"],
+    ),
+    ("redis.call('SET', 'torn' .. ':a', 1) while true do end", &["0"]),
+];
+
+#[test]
+fn shutdown_ends_scripts_that_have_written_and_the_file_has_none_of_it() {
+    let arguments = ["--appendonly", "yes", "--busy-reply-threshold", "1"];
+    for shards in [1, 4] {
+        let setup = Setup { shards, driver: "auto" };
+        for (text, keys) in ENDLESS {
+            let mut server = Server::start(setup, &arguments);
+            let (mut wire, mut caller) = (Wire::connect(server.port), Wire::connect(server.port));
+            assert_eq!(wire.ask(&["SET", "kept", "1"]), "+OK");
+            caller.send(&["MULTI"]);
+            caller.send(&["SET", "torn:c", "1"]);
+            caller.send(&[&["EVAL", text], keys].concat());
+            caller.send(&["SET", "torn:d", "1"]);
+            caller.send(&["EXEC"]);
+            assert!(wait_for(|| wire.ask(&["PING"]).starts_with("-BUSY")), "{text}");
+            wire.send(&["SHUTDOWN", "NOSAVE"]);
+            assert!(wait_for(|| server.is_over()), "{shards} shards, {text}: {}", server.log());
+            restart(&mut server, setup, &arguments);
+            let mut wire = Wire::connect(server.port);
+            let torn = wire.ask(&["EXISTS", "torn:a", "torn:b", "torn:c", "torn:d"]);
+            assert_eq!((torn, wire.ask(&["GET", "kept"])), (":0".into(), "1".into()), "{text}");
+        }
+    }
+}

@@ -404,6 +404,10 @@ impl Host for ScriptHost<'_> {
         if is_killed || self.process.is_stopping() {
             return Verdict::Kill;
         }
+        if self.running.is_some() && self.process.ends_scripts() {
+            self.nested.void_unit();
+            return Verdict::Kill;
+        }
         let pauses = self.pauses;
         self.pauses += 1;
         // A limit of 1 makes every script long, for tests.

@@ -257,9 +257,12 @@ impl Shard {
     }
 
     /// Starts a shutdown without a save. With an append-only file the process stops after the file
-    /// has all commands that were run.
+    /// has all commands that were run. A script that runs for long is killed, even if it has
+    /// written, and the file has none of its writes.
     fn leave(&mut self, why: Shutdown) {
         if self.replication.feed.disk().need().is_some() {
+            self.env.process.end_scripts();
+            self.port.mesh().ring_all();
             self.post_barrier(Goal::Leave(why));
         } else {
             self.stop_now(why);
