@@ -2,7 +2,7 @@
 
 use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
-use super::errors::Errors;
+use super::errors::{ErrorOrigin, Errors};
 use super::latency::Latencies;
 use super::stages::Stages;
 
@@ -273,6 +273,12 @@ impl Board {
     /// Counts an error reply; `text` follows its `-`.
     pub fn error_reply(&self, text: &[u8]) {
         self.counters.error_replies.add(1);
-        self.errors.count(text);
+        self.errors.count(text, ErrorOrigin::Command);
+    }
+
+    /// Counts an error that a script has made.
+    pub fn script_error(&self, text: &[u8]) {
+        self.counters.error_replies.add(1);
+        self.errors.count(text, ErrorOrigin::Script);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::board::{Board, DatabaseGauges, Gauges, Totals};
 use super::command_log::{LogEntry, LogIds, LogKind};
-use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
+use super::errors::OVERFLOW_WORD;
 use super::events::LatencyEvents;
 use super::rates::{RATES, Rates};
 use super::slot_usage::SlotUsage;
@@ -228,15 +228,18 @@ impl Boards {
         self.iter().for_each(|board| board.latencies.clear(index));
     }
 
-    /// Returns error replies by first word since the last reset, sorted. Beyond [`ERROR_WORDS_MAX`]
-    /// different words the others share one entry.
+    /// Returns error replies by first word since the last reset, sorted. Beyond
+    /// [`super::ERROR_WORDS_MAX`] different words, further words of scripts share one entry.
     pub fn errors(&self) -> BTreeMap<String, u64> {
-        let mut sum = BTreeMap::new();
+        let (mut sum, mut words) = (BTreeMap::new(), [0; 2]);
         for board in self.iter() {
             for (word, count) in board.errors.counts() {
-                let room = sum.len() < ERROR_WORDS_MAX || sum.contains_key(&word);
-                let word = if room { word } else { OVERFLOW_WORD.to_owned() };
-                *sum.entry(word).or_insert(0) += count;
+                let is_known = word == OVERFLOW_WORD || sum.contains_key(&word);
+                let words = &mut words[count.origin as usize];
+                let has_room = is_known || count.origin.has_room(*words);
+                *words += usize::from(has_room && !is_known);
+                let word = if has_room { word } else { OVERFLOW_WORD.to_owned() };
+                *sum.entry(word).or_insert(0) += count.replies;
             }
         }
         sum
@@ -334,6 +337,7 @@ impl Boards {
 
 #[cfg(test)]
 mod tests {
+    use super::super::errors::ERROR_WORDS_MAX;
     use super::*;
     use std::thread;
 
@@ -444,11 +448,13 @@ mod tests {
         let boards = Boards::new(2, 1, 0);
         for (shard, board) in boards.iter().enumerate() {
             for word in 0..100 {
-                board.error_reply(format!("S{shard}W{word} text").as_bytes());
+                board.script_error(format!("S{shard}W{word} text").as_bytes());
             }
         }
+        boards.board(1).error_reply(b"ERR of a command");
         let errors = boards.errors();
-        assert_eq!(errors.len(), ERROR_WORDS_MAX + 1);
+        assert_eq!(errors.len(), ERROR_WORDS_MAX + 2);
         assert_eq!(errors[OVERFLOW_WORD], 200 - ERROR_WORDS_MAX as u64);
+        assert_eq!(errors["ERR"], 1);
     }
 }

@@ -25,7 +25,7 @@ pub use command_log::{
     LOGGED_ARG_BYTES_MAX, LOGGED_ARGS_MAX, LogEntry, LogKind, LoggedArgs, REDACTED, logged_args,
 };
 pub use counter::{Counter, Gauge, Peak};
-pub use errors::{ERROR_WORDS_MAX, Errors};
+pub use errors::{ERROR_WORDS_MAX, ErrorCount, ErrorOrigin, Errors};
 pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};

@@ -278,9 +278,14 @@ impl Scripts {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of scripts that were evicted.
+    /// Returns the number of scripts that were evicted since the last reset.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number of evicted scripts to 0.
+    pub fn reset_evicted(&self) {
+        self.evicted.store(0, Ordering::Relaxed);
     }
 }
 
@@ -323,6 +328,8 @@ mod tests {
         add(&scripts, "return 'one more'", Origin::Eval);
         assert!(has(&scripts, "return 0") && !has(&scripts, "return 1"));
         assert_eq!((scripts.len(), scripts.evicted()), (EVAL_SCRIPTS_MAX, 1));
+        scripts.reset_evicted();
+        assert_eq!(scripts.evicted(), 0);
     }
 
     #[test]

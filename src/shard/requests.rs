@@ -108,6 +108,7 @@ impl Shard {
                 self.env.process.boards.reset();
                 self.env.process.persistence().saves = 0;
                 self.env.process.room.reset();
+                self.env.process.scripts.reset_evicted();
                 Reply::new(output, protocol).ok();
             }
             Request::BackgroundSave(wish) => {

@@ -442,7 +442,7 @@ impl Host for ScriptHost<'_> {
     }
 
     fn count_error(&mut self, text: &[u8]) {
-        self.board.error_reply(text);
+        self.board.script_error(text);
     }
 }
 
