@@ -59,6 +59,9 @@ pub struct RewriteFacts {
     pub begun: u64,
     /// Whether a rewrite begins as soon as possible.
     pub is_scheduled: bool,
+    /// Whether a client was told that a rewrite has started. It begins when the one that was given
+    /// up has ended.
+    pub is_promised: bool,
     /// Whether the rewrite in progress is given up.
     pub is_given_up: bool,
     /// Start of the rewrite in progress, Unix seconds.
@@ -73,6 +76,14 @@ pub struct RewriteFacts {
     pub pause_minutes: u64,
     /// Unix seconds when the pause after repeated failures ends; 0 without a pause.
     pub paused_until_s: u64,
+}
+
+impl RewriteFacts {
+    /// Records that no rewrite is to begin. Returns whether one was to begin.
+    pub fn unplan(&mut self) -> bool {
+        self.is_promised = false;
+        std::mem::take(&mut self.is_scheduled)
+    }
 }
 
 /// Failures in a row from which on rewrites pause.
@@ -275,7 +286,8 @@ impl AofState {
         let mut facts = self.facts();
         self.is_rewriting.store(true, Ordering::SeqCst);
         facts.rewrites.begun += 1;
-        (facts.rewrites.is_scheduled, facts.rewrites.is_given_up) = (false, false);
+        facts.rewrites.unplan();
+        facts.rewrites.is_given_up = false;
         facts.rewrites.started_s = now_s;
     }
 

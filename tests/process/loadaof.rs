@@ -1,6 +1,6 @@
 //! DEBUG LOADAOF.
 
-use super::server::Server;
+use super::server::{Server, wait_for};
 use super::wire::{Wire, info_field};
 use super::{crowd, on_each_setup};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,29 @@ fn the_keys_are_those_of_the_file() {
         assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest);
         let sync = wire.ask(&["INFO", "persistence"]);
         assert_eq!(info_field(&sync, "loading"), Some(0));
+    });
+}
+
+#[test]
+fn a_rewrite_behind_an_abandoned_one_is_in_progress_until_it_has_ended() {
+    on_each_setup(&["--appendonly", "yes", "--enable-debug-command", "yes"], |server: &Server| {
+        let mut wire = Wire::connect(server.port);
+        wire.ask(&["SET", "old", "1"]);
+        wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]);
+        // Earlier rewrites may have to end before.
+        wait_for(|| wire.ask(&["BGREWRITEAOF"]).ends_with("started"));
+        assert_eq!(wire.ask(&["CONFIG", "SET", "appendonly", "no"]), "+OK");
+        wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+        assert_eq!(wire.ask(&["FLUSHALL"]), "+OK");
+        wire.ask(&["SET", "new", "1"]);
+        assert!(wire.ask(&["BGREWRITEAOF"]).ends_with("started"));
+        let in_progress = |wire: &mut Wire| {
+            info_field(&wire.ask(&["INFO", "persistence"]), "aof_rewrite_in_progress")
+        };
+        while in_progress(&mut wire) == Some(1) {}
+        assert_eq!(wire.ask(&["DEBUG", "LOADAOF"]), "+OK");
+        assert_eq!(wire.ask(&["EXISTS", "old", "new"]), ":1");
+        assert_eq!(wire.ask(&["EXISTS", "new"]), ":1");
     });
 }
 

@@ -174,9 +174,11 @@ fn append_only(view: &View<'_>, text: &mut Text) {
     let aof = *view.process.aof.facts();
     let is_on = aof.mode != AofMode::Off;
     text.field("aof_enabled", u8::from(is_on));
-    let is_rewriting = view.process.aof.is_rewriting();
+    let is_rewriting = view.process.aof.is_rewriting() || aof.rewrites.is_promised;
     text.field("aof_rewrite_in_progress", u8::from(is_rewriting));
-    text.field("aof_rewrite_scheduled", u8::from(aof.rewrites.is_scheduled));
+    // The first rewrite of a new file begins when the last file has ended.
+    let is_awaited = aof.is_ending && view.process.config.snapshot().appendonly;
+    text.field("aof_rewrite_scheduled", u8::from(aof.rewrites.is_scheduled || is_awaited));
     let seconds = |s: Option<u64>| s.map_or(-1, |s| s as i64);
     text.field("aof_last_rewrite_time_sec", seconds(aof.rewrites.took_s));
     let since_s = (view.now_us / 1_000_000).saturating_sub(aof.rewrites.started_s);

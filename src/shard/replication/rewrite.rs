@@ -28,6 +28,7 @@ impl Shard {
             if facts.rewrites.is_given_up {
                 // It is as good as over.
                 (facts.rewrites.is_scheduled, facts.rewrites.failures) = (true, 0);
+                facts.rewrites.is_promised = true;
                 return reply.simple("Background append only file rewriting started");
             }
             let why = "ERR Background append only file rewriting already in progress";
@@ -138,7 +139,7 @@ impl Shard {
         }
         if is_on {
             (facts.mode, facts.is_ending) = (AofMode::Off, true);
-            let was_scheduled = std::mem::take(&mut facts.rewrites.is_scheduled);
+            let was_scheduled = facts.rewrites.unplan();
             drop(facts);
             if was_scheduled {
                 process
