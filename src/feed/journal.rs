@@ -12,7 +12,7 @@
 //!   watermark          does not count                      a lower bound
 //!
 //!   a place:  reserve -> gap -> fill -> filled -> (no firm gap before it) ready -> lane
-//!             gap -- forgo: the process stops before its unit runs
+//!             gap -- forgo: the process stops before its unit has run
 //!             open gap -- firm_up, firm_up_all --> firm gap
 //! ```
 //! So the units of a journal are handed over in the order in which they took effect. Each unit that
@@ -27,7 +27,7 @@ use crate::exec::Records;
 use std::collections::BTreeMap;
 
 /// Identifies a reserved place in one journal, until it is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reservation(u64);
 
 /// What a reserved place holds up until it is filled.
@@ -182,13 +182,19 @@ impl Journal {
         }
     }
 
-    /// Gives up a reserved place, because its unit will never run. Units behind it do not wait for
-    /// it any more.
+    /// Gives up a reserved place, because its unit will never fill it. Units behind it do not wait
+    /// for it any more. A unit with several parts leaves a part without commands: the merger needs
+    /// it if another part was handed over.
     pub(crate) fn forgo(&mut self, reservation: Reservation) {
-        let held = self.held.remove(&reservation.0);
-        assert!(held.is_some_and(|held| held.content.is_none()), "only a gap is given up");
-        if self.firm.remove(&reservation.0).is_some() {
-            self.pass_behind(reservation.0);
+        let place = reservation.0;
+        let held =
+            self.held.get(&place).expect("a place is given up once, and before it is filled");
+        if held.unit.several().is_some() {
+            return self.fill_content(reservation, Content::default());
+        }
+        self.held.remove(&place);
+        if self.firm.remove(&place).is_some() {
+            self.pass_behind(place);
         }
     }
 

@@ -103,10 +103,22 @@ impl JournalLane {
         }
     }
 
-    /// Gives up the reserved place of a part that will never run, if it has one.
-    pub(super) fn forgo(&mut self, lock: LockId) {
-        if let Some(reservation) = self.reservations.remove(&lock) {
-            self.journal.forgo(reservation);
+    /// Gives up all reserved places, because the process stops: the units in progress only read,
+    /// and units that were held back never run. Parts that arrived after the end of service have
+    /// no place. If other parts of their units may have one, they are written without commands.
+    pub(super) fn close(&mut self, arrived: &[Box<Envelope>]) {
+        let mut reservations: Vec<_> = self.reservations.drain().map(|(_, place)| place).collect();
+        reservations.sort_unstable();
+        reservations.into_iter().for_each(|place| self.journal.forgo(place));
+        if !self.journal.is_on() {
+            return;
+        }
+        for part in arrived {
+            let unit = unit_of(part);
+            if matches!(unit, Unit::Part { .. }) && !matches!(part.work, Work::Control { .. }) {
+                let timestamp = self.journal.clock.arrived(part.sent.timestamp);
+                self.journal.append(timestamp, unit, &mut Records::default());
+            }
         }
     }
 

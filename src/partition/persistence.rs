@@ -43,12 +43,10 @@ impl Partition {
         self.leaving.begin();
     }
 
-    /// Gives up the places in the journal of all units that were held back or still wait for locks.
-    /// The process stops, so none of them runs, and the last mark must not wait for them.
-    pub(super) fn forgo_held_back(&mut self) {
+    /// Closes the journal before the last mark, which must not wait for units that never run.
+    pub(super) fn close_journal(&mut self) {
         assert!(self.leaving.is_on(), "the last mark follows the end of service");
-        let granted = self.leaving.granted.iter().map(|(lock, _)| *lock);
-        granted.chain(self.waiting.keys().copied()).for_each(|lock| self.journal.forgo(lock));
+        self.journal.close(&self.leaving.arrived);
     }
 
     /// Returns whether the last keys were saved, so that no command may run before the process

@@ -83,7 +83,7 @@ impl Partition {
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => self.mark(part, *id),
             Request::LastMark(id) => {
-                self.forgo_held_back();
+                self.close_journal();
                 self.mark(part, *id);
             }
             Request::LoadStep(LoadStep::Empty(id)) => {

@@ -2,7 +2,8 @@
 //!
 //! Each client draws valid, invalid and huge commands of all kinds, on few keys that all share, and
 //! vanishes at any moment. A probe checks answers that it knows and its worst wait. At the end the
-//! server must rest as before, have the same keys as its replica, and exit in order.
+//! server must rest as before, have the same keys as its replica, and exit in order while the
+//! clients are at it again.
 //!
 //! `ANNULET_PEER` names the program of the replica; the default is `valkey-server` on the PATH.
 //! Without one there is no replica. Further environment variables:
@@ -88,6 +89,9 @@ const RELAXED: Ordering = Ordering::Relaxed;
 
 /// Pause between two looks at the server.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks, one in 5 ms, at a server that was asked to exit, before it is asked again.
+const LOOKS_PER_SIGNAL: u32 = 200;
 
 /// Lines of the server's log that a failure shows.
 const TAIL_LINES: usize = 200;
@@ -203,7 +207,7 @@ fn course((options, shards, file): (Options, usize, File), shared: &Shared, serv
     println!("{shards} shards: {sent} commands, {answered} replies, {closed} connections closed");
     println!("  {seen:?}\n  before: {}\n  after: {}", before.text(), now.text());
     drop(wire);
-    exits(server);
+    exits_under_load(options, shared, server);
 }
 
 /// Starts a replica and waits until it has the first snapshot. It writes what it receives to an
@@ -213,8 +217,9 @@ fn follow(program: &str, server: &Server) -> Peer {
     let folder = server.folder.to_string_lossy();
     let follows = ["--replicaof", "127.0.0.1", &place];
     let keeps = ["--dir", &folder, "--dbfilename", "replica.rdb", "--appendonly", "yes"];
+    let apart = ["--appenddirname", "replica-appendonlydir"];
     let quietly = ["--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
-    let peer = Peer::start_with(program, &[&follows[..], &keeps, &quietly].concat());
+    let peer = Peer::start_with(program, &[&follows[..], &keeps, &apart, &quietly].concat());
     let (mut replica, mut primary) = (Wire::connect(peer.port, 2), Wire::connect(port, 2));
     assert!(state::catches_up(&mut replica, &mut primary), "the replica gets a snapshot");
     peer
@@ -315,10 +320,29 @@ fn compare_with(server: &Server, replica: Peer) {
     panic!("the replica (\"Annulet\") and the server (\"Valkey\") differ:\n{}", texts.join("\n"));
 }
 
-/// Asks the server to exit, and checks that it does so in order.
-fn exits(server: &mut Server) {
-    signal(server, "TERM");
-    assert!(wait_for(|| server.is_over()), "the server does not exit");
+/// Lets the clients do what they want again and asks the server to exit meanwhile. Checks that it
+/// does so in order. While the first base of an append-only file is written it refuses, so it is
+/// asked until it exits.
+fn exits_under_load(options: Options, shared: &Shared, server: &mut Server) {
+    shared.is_over.store(false, RELAXED);
+    let has_ended = thread::scope(|scope| {
+        for number in 0..options.clients {
+            let seed = !options.seed << 16 | number;
+            scope.spawn(move || Client::new(number as usize, shared, seed).run());
+        }
+        thread::sleep(10 * LOOK);
+        let mut looks = 0;
+        let has_ended = wait_for(|| {
+            if looks % LOOKS_PER_SIGNAL == 0 {
+                signal(server, "TERM");
+            }
+            looks += 1;
+            server.is_over()
+        });
+        shared.is_over.store(true, RELAXED);
+        has_ended
+    });
+    assert!(has_ended, "the server does not exit");
     let status = server.child.wait().expect("the child can be waited for");
     assert!(status.success(), "the server exits: {status}");
 }

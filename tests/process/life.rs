@@ -1,7 +1,7 @@
 //! Start and end of a server: wrong settings, ports in use, signals.
 
 use super::server::{PATIENCE, Server, Setup, drivers, free_port, wait_for};
-use super::wire::Wire;
+use super::wire::{Wire, request};
 use super::{logs, on_each_setup, setups};
 use annulet::base::clock::Clock;
 use std::io::Write;
@@ -99,9 +99,13 @@ fn commands_that_wait_for_locks_do_not_keep_a_server_from_stopping() {
         let mut wires: Vec<Wire> = (0..8).map(|_| Wire::connect(server.port)).collect();
         thread::sleep(Duration::from_millis(50));
         signal(&server, "TERM");
-        for wire in &mut wires {
+        // Units that wait behind a script, and units that read on one shard beside the script.
+        let pipeline = [request(&["GET", "{foo}2"]), request(&["SET", "{bar}2", "x"])].concat();
+        let multi = [request(&["MULTI"]), pipeline.clone(), request(&["EXEC"])].concat();
+        let msets = keys.map(|key| request(&["MSET", key, "2", "{bar}2", "3", "{foo}3", "4"]));
+        for (number, wire) in wires.iter_mut().enumerate() {
             thread::sleep(Duration::from_millis(20));
-            wire.send(&["MSET", keys[0], "2", keys[1], "3"]);
+            wire.write([&pipeline, &multi, &msets[0], &msets[1]][number % 4]);
         }
         assert_eq!(exit_code(&mut server), Some(0), "{driver}");
         drop(scripts);
