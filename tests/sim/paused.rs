@@ -124,6 +124,8 @@ fn scripts_that_declare_to_only_read_do_not_wait() {
             panic!("a digest")
         };
         let sha = String::from_utf8(sha).expect("digits");
+        all[2].run(&mut server, ["MULTI"]);
+        all[2].run(&mut server, ["EVAL", writes, "0"]);
         assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "100000", "WRITE"]), ok());
         for (name, what) in [("EVAL", reads), ("EVALSHA", &*sha), ("FCALL", "f")] {
             let reply = all[1].run(&mut server, [name, what, "2", &first, &second]);
@@ -132,8 +134,6 @@ fn scripts_that_declare_to_only_read_do_not_wait() {
         all[1].run(&mut server, ["MULTI"]);
         all[1].run(&mut server, ["EVAL", reads, "0"]);
         assert_eq!(all[1].run(&mut server, ["EXEC"]), Value::Array(vec![int(7)]));
-        all[2].run(&mut server, ["MULTI"]);
-        all[2].run(&mut server, ["EVAL", writes, "0"]);
         postpone(&mut server, &mut all[2], &["EXEC"]);
         postpone(&mut server, &mut all[1], &["EVAL", writes, "0"]);
         assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "100000", "ALL"]), ok());
