@@ -94,7 +94,8 @@ fn to_json(value: &Value) -> Json {
 }
 
 /// Annulet's own subcommands, which the reference does not have.
-const OWN: [&str; 1] = ["latency|profile"];
+const OWN: [&str; 5] =
+    ["annulet", "annulet|help", "annulet|moveslots", "annulet|slots", "latency|profile"];
 
 /// Returns the names of all commands and subcommands that the reference should have.
 fn names(process: &Process) -> Vec<&'static str> {

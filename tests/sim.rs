@@ -29,6 +29,8 @@ mod histories;
 mod limited;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/moved.rs"]
+mod moved;
 #[path = "sim/offloaded.rs"]
 mod offloaded;
 #[path = "sim/one_time.rs"]

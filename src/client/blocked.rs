@@ -19,6 +19,8 @@ pub struct Blocked {
     pub ticket: Arc<Ticket>,
     /// Flight of the connection that waits for the reply.
     pub flight: FlightId,
+    /// Epoch of the map of hash slots by which it was routed.
+    pub epoch: u64,
     /// Details of a blocked command; none while its run is in progress.
     pub wait: Option<Waiting>,
     /// Why the command gives up if its run, which is in progress, finds nothing.

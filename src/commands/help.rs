@@ -54,6 +54,15 @@ static LINES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "annulet",
+        &[
+            "MOVESLOTS <first-slot> <last-slot> <shard>",
+            "    Move a range of hash slots to a shard of this server.",
+            "SLOTS",
+            "    Return the shard of each range of hash slots.",
+        ],
+    ),
+    (
         "function",
         &[
             "LOAD [REPLACE] <FUNCTION CODE>",

@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(info(&mut bench, &["nothing", ""]), "");
         bench.session.protocol = Protocol::Three;
         let reply = bench.run(&["INFO", "cluster"]);
-        let text = b"# Cluster\r\ncluster_enabled:0\r\n".to_vec();
+        let text =
+            b"# Cluster\r\ncluster_enabled:0\r\nslot_map_epoch:1\r\nslots_moved:0\r\n".to_vec();
         assert_eq!(reply, Some(Value::Verbatim(*b"txt", text)));
     }
 

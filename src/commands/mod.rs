@@ -3,6 +3,7 @@
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
 mod acl;
+mod annulet;
 mod arg_groups;
 mod args;
 mod bitmap;
@@ -46,6 +47,7 @@ mod testing;
 mod transactions;
 
 pub use acl::load_users;
+pub use annulet::moved_slots;
 pub use config::log_form;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
@@ -58,6 +60,7 @@ use crate::exec::Command;
 pub static FAMILIES: &[&[&Command]] = &[
     string::FAMILY, //
     acl::FAMILY,
+    annulet::FAMILY,
     bitmap::FAMILY,
     list::FAMILY,
     set::FAMILY,

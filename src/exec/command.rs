@@ -82,6 +82,8 @@ pub struct Command {
     pub serves_open_slots: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
+    /// Whether it moves hash slots between partitions, which its home shard does step by step.
+    pub moves_slots: bool,
     /// Whether it needs what scripts run with.
     pub uses_scripting: bool,
     /// Tells whether a script changes nothing; none: the flags of the command tell.
@@ -202,6 +204,7 @@ impl Command {
             always_touches: false,
             serves_open_slots: false,
             runs_commands: false,
+            moves_slots: false,
             uses_scripting: false,
             only_reads: None,
             resume: None,
@@ -293,6 +296,15 @@ impl Command {
             "the offload pool works on the keys among the arguments"
         );
         Command { weight, ..self }
+    }
+
+    /// Lets the home shard move hash slots for the command.
+    pub const fn moves_slots(self) -> Command {
+        assert!(
+            matches!(self.routing, KeyRouting::Discovers(_)),
+            "a move needs the slices of all partitions"
+        );
+        Command { moves_slots: true, ..self }
     }
 
     /// Declares that the command reads nothing but names, types and expiries of keys, and their

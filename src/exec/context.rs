@@ -285,6 +285,11 @@ pub enum Request {
     Pause,
     /// Ends a pause: all shards read the process's state again.
     Unpause,
+    /// Makes commands on keys wait, because hash slots move. The reply's body says what of the
+    /// shard the move must wait for.
+    HoldSlots,
+    /// Ends [`Request::HoldSlots`]: the shard takes the new map.
+    ServeSlots,
     /// Waits for earlier writes. The reply comes once each earlier write has finished or has locked
     /// its keys.
     Passed,

@@ -38,6 +38,12 @@ impl Facts {
     /// a command may have to go to another node.
     pub const CLUSTER: Facts = Facts(1 << 8);
 
+    /// Hash slots move to other partitions, so commands on keys wait.
+    pub const MOVING: Facts = Facts(1 << 9);
+
+    /// Some commands are postponed.
+    pub const HELD: Facts = Facts(Facts::PAUSED_WRITES.0 | Facts::MOVING.0);
+
     /// Returns whether no other fact holds than [`Facts::CLUSTER`].
     #[inline]
     pub const fn is_only_cluster(self) -> bool {

@@ -11,6 +11,7 @@ use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
 use super::room::Room;
 use super::running::RunningScripts;
+use super::slot_moves::SlotMoves;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
@@ -36,6 +37,8 @@ pub struct Process {
     pub boards: Boards,
     /// Which partition has which hash slot.
     pub slot_map: SlotMapCell,
+    /// Slots that move from one partition to another.
+    pub slot_moves: SlotMoves,
     /// The command table.
     pub commands: &'static CommandTable,
     /// Number of databases.
@@ -208,6 +211,7 @@ impl Process {
         Process {
             pubsub: PubSub::new(shards, &parts.run_id),
             slot_map: SlotMapCell::new(SlotMap::equal(shards)),
+            slot_moves: SlotMoves::default(),
             clients,
             listeners: Listeners::default(),
             tls: Tls::default(),

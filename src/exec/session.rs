@@ -116,6 +116,8 @@ pub struct Session {
     pub is_blocked: bool,
     /// Shards that watch keys for the client.
     pub watched_shards: Vec<u16>,
+    /// Epoch of the map of hash slots by which the keys were watched.
+    pub watched_epoch: u64,
     /// Which replies the client receives.
     pub replies: Replies,
     /// CLIENT IMPORT-SOURCE: under `import-mode` the client sees expired keys.
@@ -174,6 +176,7 @@ impl Session {
             subscriptions: [0; Sort::COUNT],
             is_blocked: false,
             watched_shards: Vec::new(),
+            watched_epoch: 0,
             replies: Replies::All,
             is_import_source: false,
             is_no_evict: false,

@@ -18,7 +18,7 @@ pub const SPOTS_MAX: usize = 64;
 pub struct Spot {
     /// The key's hash under the slice's seed.
     pub hash: u64,
-    /// Its slot, which the slice owns.
+    /// Its slot. If the slice does not have it (any more), there is nothing to ask for.
     pub slot: u16,
     /// Its database.
     pub db: u16,
@@ -28,7 +28,7 @@ impl Slice {
     /// Asks for the root of the key's slot.
     #[inline]
     pub fn prefetch_root(&self, spot: Spot) {
-        let index = self.index_of(spot.slot);
+        let index = usize::from(spot.slot);
         if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
             table.prefetch();
         }
@@ -37,7 +37,7 @@ impl Slice {
     /// Asks for the buckets that these keys lead to, after the roots have arrived.
     pub fn prefetch_buckets(&self, spots: &[Spot]) {
         for spot in spots {
-            let index = self.index_of(spot.slot);
+            let index = usize::from(spot.slot);
             if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
                 table.prefetch_bucket(spot.hash);
             }
@@ -47,7 +47,7 @@ impl Slice {
     /// Asks for the first lines of these keys' entries, after the buckets have arrived.
     pub fn prefetch_entries(&self, spots: &[Spot]) {
         for spot in spots {
-            let index = self.index_of(spot.slot);
+            let index = usize::from(spot.slot);
             if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
                 table.prefetch_entry(spot.hash);
             }
@@ -60,7 +60,7 @@ impl Slice {
         assert!(spots.len() <= SPOTS_MAX);
         let mut trails = [Trail::End; SPOTS_MAX];
         for (spot, trail) in spots.iter().zip(&mut trails) {
-            let index = self.index_of(spot.slot);
+            let index = usize::from(spot.slot);
             if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
                 *trail = table.trail(spot.hash);
             }

@@ -8,7 +8,7 @@
 //! ```
 //! A key is volatile if it or one of its elements has an expiry.
 
-use super::table::Table;
+use super::table::{Entry, Table};
 use super::tick::Tick;
 use crate::base::slot::SLOT_COUNT;
 
@@ -123,6 +123,13 @@ impl Database {
             assert!(self.with_moments > 0 && self.moments_only >= only);
             self.with_moments -= 1;
             self.moments_only -= only;
+        }
+    }
+
+    /// Counts an entry in (`on`) or out, if it has elements with an expiry.
+    pub fn note_entry(&mut self, entry: Entry, on: bool) {
+        if entry.has_moments() {
+            self.note_moments(on, entry.expiry().is_some());
         }
     }
 

@@ -85,9 +85,7 @@ impl Slice {
 
     /// Counts an entry in (`on`) or out, if it has elements with an expiry.
     pub(super) fn note_moments(&mut self, db: usize, entry: Entry, on: bool) {
-        if entry.has_moments() {
-            self.databases[db].note_moments(on, entry.expiry().is_some());
-        }
+        self.databases[db].note_entry(entry, on);
     }
 
     /// Updates counters and summaries after the earliest expiry among the elements of a value has

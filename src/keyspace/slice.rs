@@ -444,6 +444,11 @@ impl Slice {
         self.has_long_strings |= bytes >= LONG_STRING_BYTES;
     }
 
+    /// Records whether there may be a string that takes long to copy.
+    pub(super) fn set_long_strings(&mut self, on: bool) {
+        self.has_long_strings |= on;
+    }
+
     /// Returns whether there may be a string that takes long to copy.
     pub fn has_long_strings(&self) -> bool {
         self.has_long_strings

@@ -16,12 +16,18 @@
 //! tracking clients are told instead that all keys are invalid.
 
 use super::slice::Slice;
+use crate::base::slot::slot_of;
+use crate::base::slot_map::SlotSet;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The most invalidations of one batch: for each changed key its readers, and its prefixes. About
 /// 10 MB.
 pub const INVALIDATIONS_MAX: usize = 64 << 10;
+
+/// The most tracked keys of a slice that are looked at when slots move; about 300 us. Beyond it the
+/// clients are told that all keys are invalid.
+const TRACKED_MOVED_MAX: usize = 10_000;
 
 /// Capacity, in keys, that is kept while nothing is tracked.
 const KEPT_MAX: usize = 256;
@@ -178,6 +184,10 @@ struct Row {
     readers: Vec<Caller>,
 }
 
+/// A tracked key on its way to another slice.
+#[derive(Debug)]
+pub(super) struct MovedRow(Row);
+
 /// Tracked keys of a slice.
 #[derive(Debug)]
 pub(super) struct Tracking {
@@ -284,6 +294,26 @@ impl Tracking {
             let key = Arc::clone(&row.name);
             let to = own.unwrap_or(reader);
             self.found.push(Invalidation::Key { key, to, is_own: own.is_some() });
+        }
+    }
+
+    /// Takes the tracked keys in some hash slots. If there are very many tracked keys, forgets all
+    /// of them instead, and all tracking clients are told that all keys are invalid.
+    pub(super) fn take_slots(&mut self, slots: &SlotSet) -> Vec<MovedRow> {
+        if self.rows.len() > TRACKED_MOVED_MAX {
+            self.note_flush(true);
+            return Vec::new();
+        }
+        let is_moved = |row: &Row| slots.contains(slot_of(&row.name));
+        let at: Vec<usize> = (0..self.rows.len()).filter(|at| is_moved(&self.rows[*at])).collect();
+        // From the last one on, because the last row takes the place of a removed one.
+        at.into_iter().rev().map(|at| MovedRow(self.remove(at))).collect()
+    }
+
+    /// Adds tracked keys that another slice had.
+    pub(super) fn put_rows(&mut self, rows: Vec<MovedRow>) {
+        for MovedRow(row) in rows {
+            row.readers.iter().for_each(|reader| self.add(&row.name, *reader));
         }
     }
 

@@ -20,6 +20,7 @@
 //! removed or not.
 
 use super::slice::{Key, Slice};
+use crate::base::slot_map::SlotSet;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,6 +56,14 @@ struct Name {
     slot: u16,
     hash: u64,
     bytes: Arc<[u8]>,
+}
+
+/// The watch of one key on its way to another slice.
+#[derive(Debug)]
+pub(super) struct MovedWatch {
+    watcher: WatcherId,
+    name: Name,
+    was_expired: bool,
 }
 
 /// State of a key in its table.
@@ -117,24 +126,29 @@ impl Watches {
     /// Ends all watches of a watcher.
     fn release(&mut self, watcher: WatcherId) {
         for name in self.watchers.remove(&watcher).unwrap_or_default() {
-            let bucket = self.keys.get_mut(&name.hash).expect("a watched key is listed");
-            let at = bucket.iter().position(|watched| watched.name.is(name.db, &name.bytes));
-            let at = at.expect("a watched key is listed");
-            let watches = &mut bucket[at].watches;
-            let place = watches.binary_search_by_key(&watcher, |&(id, _)| id);
-            watches.remove(place.expect("a watcher is listed under its keys"));
-            if watches.is_empty() {
-                bucket.swap_remove(at);
-                self.keys_len -= 1;
-            }
-            if bucket.is_empty() {
-                self.keys.remove(&name.hash);
-            }
+            self.forget(watcher, &name);
         }
         if self.is_empty() {
             assert!(self.keys.is_empty() && self.watchers.is_empty());
             self.keys.shrink_to(KEPT_MAX);
             self.watchers.shrink_to(KEPT_MAX);
+        }
+    }
+
+    /// Removes a watcher from the list of a key's watchers.
+    fn forget(&mut self, watcher: WatcherId, name: &Name) {
+        let bucket = self.keys.get_mut(&name.hash).expect("a watched key is listed");
+        let at = bucket.iter().position(|watched| watched.name.is(name.db, &name.bytes));
+        let at = at.expect("a watched key is listed");
+        let watches = &mut bucket[at].watches;
+        let place = watches.binary_search_by_key(&watcher, |&(id, _)| id);
+        watches.remove(place.expect("a watcher is listed under its keys"));
+        if watches.is_empty() {
+            bucket.swap_remove(at);
+            self.keys_len -= 1;
+        }
+        if bucket.is_empty() {
+            self.keys.remove(&name.hash);
         }
     }
 
@@ -178,6 +192,37 @@ impl Watches {
             }
         }
         self.break_all(broken);
+    }
+
+    /// Takes the watches of the keys in some hash slots.
+    pub(super) fn take_slots(&mut self, slots: &SlotSet) -> Vec<MovedWatch> {
+        let mut moved = Vec::new();
+        for WatchedKey { name, watches } in self.keys.values().flatten() {
+            if slots.contains(name.slot) {
+                let of = |&(watcher, was_expired)| MovedWatch {
+                    watcher,
+                    name: name.clone(),
+                    was_expired,
+                };
+                moved.extend(watches.iter().map(of));
+            }
+        }
+        for MovedWatch { watcher, name, .. } in &moved {
+            self.forget(*watcher, name);
+            let names = self.watchers.get_mut(watcher).expect("a watcher is listed");
+            names.retain(|other| !other.is(name.db, &name.bytes));
+            if names.is_empty() {
+                self.watchers.remove(watcher);
+            }
+        }
+        moved
+    }
+
+    /// Adds watches that another slice had.
+    pub(super) fn put_watches(&mut self, moved: Vec<MovedWatch>) {
+        for MovedWatch { watcher, name, was_expired } in moved {
+            self.watch(watcher, name.db, &name.key(), was_expired);
+        }
     }
 
     fn names(&self) -> Vec<Name> {

@@ -1,7 +1,7 @@
 //! Envelopes: the part of one batch that belongs to one shard, on its way there and back.
 
 use super::POOLED_BYTES_MAX;
-use super::txn_part::{Stage, TxnPart};
+use super::txn_part::{MovedWaiter, Stage, TxnPart};
 use crate::exec::{BatchArgs, Item, Request, Ticket, Wait, Walk};
 use crate::io::ConnId;
 use crate::keyspace::Caller;
@@ -184,6 +184,9 @@ pub enum OneWay {
     Release(HoldId, Holder),
     /// From the home to an owner: the client with this ticket no longer waits.
     Forget(u64),
+    /// From one owner to another: clients that are blocked on keys of hash slots that have moved,
+    /// in the order in which they blocked.
+    MovedWaiters(Vec<MovedWaiter>),
     /// From an owner to itself: serve the keys of this ticket again, now that their locks may be
     /// free.
     Recheck(u64),

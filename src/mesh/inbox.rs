@@ -132,6 +132,9 @@ pub struct Rules {
     /// A reply to a tracking client waits until the units that had begun have run on all of their
     /// shards. Without the rule it is sent at once.
     pub await_units: bool,
+    /// Commands on keys wait while hash slots move. Without the rule they are routed all the time,
+    /// and run on a partition that has the slot no more.
+    pub hold_moves: bool,
 }
 
 impl Default for Rules {
@@ -147,6 +150,7 @@ impl Default for Rules {
             await_slice: true,
             lock_sets: true,
             await_units: true,
+            hold_moves: true,
         }
     }
 }

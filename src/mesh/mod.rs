@@ -54,7 +54,7 @@ pub use inbox::{Bounds, Handover, Mesh, Message, Preempt, Rules};
 pub use partial::PartialUnits;
 pub use port::{Port, Posted};
 pub use told::{Redirected, Told};
-pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
+pub use txn_part::{Forwarded, MovedWaiter, Registration, Stage, TxnPart};
 
 /// The most envelopes in progress from one shard to another.
 pub const CREDITS_PER_PAIR: u32 = 256;

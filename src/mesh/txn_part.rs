@@ -18,7 +18,7 @@ use super::envelope::Envelope;
 use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, KeySet, Records, RemoteKey, Ticket, Wait};
 use crate::keyspace::Slice;
-use crate::resp::Error;
+use crate::resp::{Error, Protocol};
 use std::sync::Arc;
 
 /// Round of the transaction that a part belongs to.
@@ -107,6 +107,17 @@ pub struct Registration {
     pub to: ReplyAddress,
     /// What the command waits for. Its arguments are set.
     pub wait: Wait,
+}
+
+/// A blocked command that another partition lists, because a hash slot has moved there.
+#[derive(Debug)]
+pub struct MovedWaiter {
+    /// The command.
+    pub registration: Registration,
+    /// Shard of the client's connection.
+    pub home: u16,
+    /// Protocol of the reply.
+    pub protocol: Protocol,
 }
 
 /// Result of a forwarded command's run.

@@ -1,6 +1,6 @@
 //! Whether the slice is handed over, and what waits until it is back.
 
-use crate::mesh::Envelope;
+use crate::mesh::{Envelope, MovedWaiter};
 use std::collections::VecDeque;
 
 /// The absence of the slice.
@@ -28,6 +28,8 @@ pub(super) enum Late {
     Idle(u64),
     /// Makes the keys ready that a pause has delayed.
     Resume,
+    /// Lists clients that are blocked on keys of slots that have come.
+    MovedWaiters(Vec<MovedWaiter>),
 }
 
 impl Absence {

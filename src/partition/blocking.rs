@@ -23,7 +23,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
-use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
+use crate::exec::{Facts, KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
 use crate::mesh::{Envelope, Forward, ForwardId, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
@@ -47,6 +47,7 @@ impl Partition {
             self.env.router.owner_of(queue.arg(0, arg)) == self.env.me as u16
         };
         let is_far = !others.iter().all(is_here);
+        let awaits = here.clone();
         here.retain(is_here);
         let to = WaiterReply { home, address: to };
         let is_spread = here.len() < keys.len();
@@ -59,6 +60,7 @@ impl Partition {
             wants_gone,
             keys: here,
             others,
+            awaits,
             is_far,
             is_spread,
         };
@@ -71,7 +73,7 @@ impl Partition {
         self.publish_blocked();
     }
 
-    fn publish_blocked(&self) {
+    pub(super) fn publish_blocked(&self) {
         let (keys, want_gone) = self.blocked.keys();
         self.env.board.gauges.keys_awaited.set(keys as i64);
         self.env.board.gauges.keys_awaited_gone.set(want_gone as i64);
@@ -135,9 +137,11 @@ impl Partition {
             let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
             let fits = waiter.wants_gone || kind == Some(waiter.kind);
             let flags = waiter.queue.items[0].entry.command.card.flags;
-            if fits && self.env.facts.postpones(flags) {
+            let is_forwarded = waiter.is_far || waiter.is_spread && waker.is_split;
+            let is_held = is_forwarded && self.env.facts.has(Facts::MOVING);
+            if fits && (is_held || self.env.facts.postpones(flags)) {
                 self.paused_keys.insert((db, key.into()));
-            } else if fits && (waiter.is_far || waiter.is_spread && waker.is_split) {
+            } else if fits && is_forwarded {
                 self.forward(db, key, place);
             } else if fits && self.is_locked(place, waker.lock) {
                 // Waiters that run in vain would make each other run again for ever.

@@ -30,6 +30,8 @@ pub(super) struct DeferredReplies {
     /// Commands forwarded by the unit that runs now.
     begun: Vec<ForwardId>,
     next_forward: u64,
+    /// Number of forwarded commands that have not finished.
+    under_way: usize,
     /// Holds, and the hold of each forwarded command.
     holds: HashMap<HoldId, Hold>,
     held_by: HashMap<ForwardId, HoldId>,
@@ -45,9 +47,15 @@ impl DeferredReplies {
     /// Returns the number of a command that is forwarded now.
     pub(super) fn forward(&mut self) -> ForwardId {
         self.next_forward += 1;
+        self.under_way += 1;
         let id = ForwardId(self.next_forward);
         self.begun.push(id);
         id
+    }
+
+    /// Returns whether no forwarded command is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way == 0
     }
 
     /// Returns a hold on the unit's reply until the commands that the unit has forwarded have
@@ -69,6 +77,7 @@ impl DeferredReplies {
     /// Records that a forwarded command has finished. Returns the hold that ends with it, and its
     /// holder.
     pub(super) fn end(&mut self, forward: ForwardId) -> Option<(HoldId, Holder)> {
+        self.under_way -= 1;
         self.begun.retain(|begun| *begun != forward);
         let id = self.held_by.remove(&forward)?;
         let hold = self.holds.get_mut(&id).expect("a hold lasts until its last command");

@@ -84,13 +84,17 @@ impl Partition {
 
     /// Takes the slice back, and catches up on what has waited for it.
     pub(super) fn take_slice_back(&mut self, slice: Slice) {
-        assert!(self.is_away() && slice.slots() == self.slice.slots(), "a slice comes home once");
+        assert!(self.is_away(), "a slice comes home once");
+        let slots_before = self.slice.slots().clone();
         self.slice = slice;
         self.absence.end();
         self.slice.set_now(self.env.now.unix_ms());
         self.slice.note_expired(self.is_journal_on());
         self.heed_trackers();
         self.settle_settings();
+        if *self.slice.slots() != slots_before {
+            self.heed_moved_slots(&slots_before);
+        }
         while let Some(late) = self.absence.take_late() {
             match late {
                 Late::Request(part) => self.answer_late(part),
@@ -98,6 +102,7 @@ impl Partition {
                 Late::Forget(ticket) => self.unblock(ticket),
                 Late::Idle(ticket) => self.make_idle(ticket),
                 Late::Resume => self.make_paused_keys_ready(),
+                Late::MovedWaiters(moved) => self.list_moved(moved),
             }
         }
         self.publish();

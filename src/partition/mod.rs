@@ -38,6 +38,7 @@
 //!   eviction     keys leave because memory is full              |
 //!   local        a batch of the shard's own connection            |
 //!   locks        a part from the inbox: runs, or waits for locks  |
+//!   moved        what follows when hash slots have come or left   |
 //!   offload      commands on large values, on other threads       +--> run
 //!   parts        the work of a part                               |
 //!   scripts      scripts that run for long, in slices             |
@@ -63,6 +64,7 @@ mod leaving;
 mod local;
 mod locks;
 mod message;
+mod moved;
 mod offload;
 mod outgoing;
 mod part_job;

@@ -30,6 +30,20 @@ pub const RECORDS_PER_TURN_MAX: u32 = 1024;
 /// Nanoseconds for which a unit that has all slices runs further scripts of its shard's clients.
 pub const CARRY_NS_MAX: u64 = 400_000;
 
+/// Nanoseconds for which a step of a move of hash slots holds commands back before it gives up, if
+/// earlier commands are not over.
+pub const MOVE_HELD_NS_MAX: u64 = 2_000_000;
+
+/// The most times that a step of a move asks all shards whether they are at rest.
+pub const MOVE_CHECKS_MAX: u32 = 8;
+
+/// Nanoseconds without progress after which a move ends with an error.
+pub const MOVE_PATIENCE_NS: u64 = 5_000_000_000;
+
+/// Nanoseconds between two steps of a move, by the number of steps that were given up one after the
+/// other. Commands that are always under way are held back for a tenth of the time at most.
+pub const MOVE_RESTS_NS: [u64; 7] = [0, 0, 0, 1_000_000, 2_000_000, 5_000_000, 20_000_000];
+
 /// The most commands and keys of one step of a unit with very many of them; about 200 us. A turn
 /// runs one step.
 pub const STEP_COMMANDS_MAX: usize = 2048;

@@ -207,6 +207,11 @@ impl Shard {
                 }
             }
             Request::Pause | Request::Unpause => self.note_pause(),
+            Request::HoldSlots => {
+                self.note_moving(true);
+                part.body = self.move_hindrance();
+            }
+            Request::ServeSlots => self.note_moving(false),
             Request::LoadStep(LoadStep::Refuse) => self.refuse_commands(),
             Request::LoadStep(LoadStep::Serve) => {
                 if self.is_loading() {

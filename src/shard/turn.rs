@@ -112,6 +112,7 @@ impl Shard {
         }
         self.check_deadlines();
         self.check_pause();
+        self.check_moves();
         self.hand_over_waiting();
         self.tick();
         self.make_room_at_end();
@@ -217,6 +218,7 @@ impl Shard {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
         let due = due || self.can_settle_units() || self.cron.evicts;
+        let due = due || self.move_rests_ns() == Some(0);
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.keys.is_some();
@@ -239,6 +241,7 @@ impl Shard {
         // A shard that extends the stream from here on finds this shard parked, and rings.
         let now_ns = self.cron.ended_ns.unwrap_or_else(|| self.env.clock_ns());
         let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
+        let tick_ns = self.move_rests_ns().map_or(tick_ns, |ns| ns.min(tick_ns));
         if self.has_new_stream() || self.has_marks() || !self.queues.failed.is_empty() {
             return Wait::AtMost(0);
         }

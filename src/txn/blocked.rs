@@ -49,6 +49,8 @@ pub struct Waiter {
     pub keys: Vec<(usize, Mode)>,
     /// Argument indexes of the keys that the command uses in addition to the key that unblocks it.
     pub others: Vec<(usize, Mode)>,
+    /// Argument indexes of all keys that the command waits for, on whichever shard they are.
+    pub awaits: Vec<(usize, Mode)>,
     /// Whether one of `others` is on another shard.
     pub is_far: bool,
     /// Whether the command also waits for keys of other shards.
@@ -118,13 +120,26 @@ impl Blocked {
         if self.queues.len() <= db {
             self.queues.resize_with(db + 1, HashMap::default);
         }
-        let mut places = Vec::with_capacity(waiter.keys.len());
+        let places = Vec::with_capacity(waiter.keys.len());
+        let mut listed = Listed { waiter, db, places, tried: None };
         let mut new = Vec::new();
+        self.enter_all(&mut listed, &mut new);
+        let before = self.waiters.insert(number, listed);
+        assert!(before.is_none(), "a ticket is added once on a shard");
+        new
+    }
+
+    /// Puts a waiter behind all others in the queues of its keys that it is not in yet. Appends the
+    /// keys that had no waiters before to `new`.
+    fn enter_all(&mut self, listed: &mut Listed, new: &mut Vec<Arc<[u8]>>) {
+        let Listed { waiter, db, places, .. } = listed;
+        let (number, before) = (waiter.ticket.number(), places.len());
         for &(arg, _) in &waiter.keys {
             let key: Arc<[u8]> = waiter.key(arg).into();
-            let queue = self.queues[db].entry(Arc::clone(&key)).or_default();
+            let queue = self.queues[*db].entry(Arc::clone(&key)).or_default();
             let last = queue.places.last_key_value();
-            if last.is_some_and(|(_, (last, _))| *last == number) {
+            let is_last = last.is_some_and(|(_, (last, _))| *last == number);
+            if is_last || places[..before].iter().any(|place| place.key == key) {
                 continue;
             }
             let order = self.next_order;
@@ -138,9 +153,74 @@ impl Blocked {
             queue.want_gone += usize::from(waiter.wants_gone);
             places.push(Place { key, order });
         }
-        let before = self.waiters.insert(number, Listed { waiter, db, places, tried: None });
-        assert!(before.is_none(), "a ticket is added once on a shard");
-        new
+    }
+
+    /// Takes a waiter's place out of the queue of its key. Returns whether the queue was busy with
+    /// the waiter, and whether the key has no waiters now.
+    fn leave(&mut self, db: usize, place: &Place, (number, wants_gone): (u64, bool)) -> [bool; 2] {
+        let queue = self.queues[db].get_mut(&place.key).expect("a place is in a queue");
+        queue.places.remove(&place.order).expect("a place is in its queue");
+        queue.want_gone -= usize::from(wants_gone);
+        self.want_gone_len -= usize::from(wants_gone && queue.want_gone == 0);
+        let was_busy = queue.busy == Some(number);
+        if was_busy {
+            queue.busy = None;
+        }
+        let is_left = queue.places.is_empty();
+        if is_left {
+            self.queues[db].remove(&place.key);
+            self.queues_len -= 1;
+        }
+        [was_busy, is_left]
+    }
+
+    /// Returns the ticket numbers of all waiters in the order in which they blocked. O(waiters).
+    pub fn in_order(&self) -> Vec<u64> {
+        let first = |listed: &Listed| listed.places.iter().map(|place| place.order).min();
+        let mut all: Vec<_> =
+            self.waiters.iter().map(|(number, listed)| (first(listed), *number)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Brings a waiter's places in line with the keys that are on this shard now, because hash
+    /// slots have moved: it leaves the queues of keys that are elsewhere. If `enters`, it also
+    /// enters the queues of its keys that are here, behind all others. A waiter without a key here
+    /// is removed.
+    pub fn relist(
+        &mut self,
+        number: u64,
+        is_here: &dyn Fn(&[u8]) -> bool,
+        enters: bool,
+    ) -> Relisted {
+        let mut relisted = Relisted::default();
+        let Some(mut listed) = self.waiters.remove(&number) else { return relisted };
+        let (places, lost): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut listed.places).into_iter().partition(|it| is_here(&it.key));
+        listed.places = places;
+        let (db, waiter) = (listed.db, &mut listed.waiter);
+        for place in lost {
+            let [_, is_left] = self.leave(db, &place, (number, waiter.wants_gone));
+            relisted.left.extend(is_left.then_some(place.key));
+        }
+        let on_shard = |waiter: &Waiter, arg: usize| is_here(waiter.key(arg));
+        let here = waiter.awaits.iter().filter(|(arg, _)| on_shard(waiter, *arg));
+        let here: Vec<_> = here.copied().collect();
+        waiter.is_far = !waiter.others.iter().all(|(arg, _)| on_shard(waiter, *arg));
+        waiter.is_spread = here.len() < waiter.awaits.len();
+        if enters {
+            waiter.keys = here;
+            self.enter_all(&mut listed, &mut relisted.new);
+        } else {
+            let keys = std::mem::take(&mut waiter.keys);
+            waiter.keys = keys.into_iter().filter(|(arg, _)| on_shard(waiter, *arg)).collect();
+        }
+        if listed.places.is_empty() {
+            return relisted;
+        }
+        listed.tried = None;
+        self.waiters.insert(number, listed);
+        relisted
     }
 
     /// Removes a waiter. Returns it with its database and the keys that have no waiters now.
@@ -148,20 +228,12 @@ impl Blocked {
     pub fn remove(&mut self, number: u64, idle: &mut Vec<Box<[u8]>>) -> Option<Removed> {
         let Listed { waiter, db, places, .. } = self.waiters.remove(&number)?;
         let mut left = Vec::new();
-        for Place { key, order } in places {
-            let queue = self.queues[db].get_mut(&key).expect("a place is in a queue");
-            queue.places.remove(&order).expect("a place is in its queue");
-            queue.want_gone -= usize::from(waiter.wants_gone);
-            self.want_gone_len -= usize::from(waiter.wants_gone && queue.want_gone == 0);
-            if queue.busy == Some(number) {
-                queue.busy = None;
-                idle.push((*key).into());
+        for place in places {
+            let [was_busy, is_left] = self.leave(db, &place, (number, waiter.wants_gone));
+            if was_busy {
+                idle.push((*place.key).into());
             }
-            if queue.places.is_empty() {
-                self.queues[db].remove(&key);
-                self.queues_len -= 1;
-                left.push(key);
-            }
+            left.extend(is_left.then_some(place.key));
         }
         if self.is_empty() {
             self.waiters.shrink_to(KEPT_MAX);
@@ -276,6 +348,15 @@ pub struct Removed {
     pub left: Vec<Arc<[u8]>>,
 }
 
+/// What [`Blocked::relist`] has changed.
+#[derive(Debug, Default)]
+pub struct Relisted {
+    /// Keys that have no waiters now.
+    pub left: Vec<Arc<[u8]>>,
+    /// Keys that had no waiters before.
+    pub new: Vec<Arc<[u8]>>,
+}
+
 /// A place in the queue of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockedOn {
@@ -291,6 +372,11 @@ impl Waiter {
     /// Iterates over the keys that the command uses on this shard.
     pub fn touched(&self) -> impl Iterator<Item = (usize, Mode)> {
         self.others.iter().chain(&self.keys).copied()
+    }
+
+    /// Iterates over all keys that the command uses, on whichever shard they are.
+    pub fn all_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.others.iter().chain(&self.awaits).map(|(arg, _)| self.key(*arg))
     }
 
     /// Iterates over the keys on this shard that the client waits for.
@@ -361,6 +447,7 @@ mod tests {
             wants_gone,
             keys: (1..=keys.len()).map(|arg| (arg, Mode::Exclusive)).collect(),
             others: Vec::new(),
+            awaits: (1..=keys.len()).map(|arg| (arg, Mode::Exclusive)).collect(),
             is_far: false,
             is_spread: false,
         }

@@ -7,6 +7,6 @@ mod blocked;
 mod lock_table;
 mod queue;
 
-pub use blocked::{Blocked, BlockedOn, Removed, Waiter, WaiterReply};
+pub use blocked::{Blocked, BlockedOn, Relisted, Removed, Waiter, WaiterReply};
 pub use lock_table::{LockId, LockTable};
 pub use queue::Queue;

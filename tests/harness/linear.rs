@@ -33,6 +33,17 @@ pub enum Focus {
     /// Reads of single keys, and sometimes an MSET, by slow clients. This best shows states between
     /// the parts of one unit.
     Narrow,
+    /// Like [`Focus::Broad`], while hash slots move.
+    Moved,
+    /// Like [`Focus::Narrow`], while hash slots move.
+    NarrowMoved,
+}
+
+impl Focus {
+    /// Returns whether the clients read slowly.
+    pub fn is_narrow(self) -> bool {
+        matches!(self, Focus::Narrow | Focus::NarrowMoved)
+    }
 }
 
 /// The outcome of a run.
@@ -52,7 +63,7 @@ pub struct Outcome {
 /// Runs one seed under these rules. Panics if the server hangs or leaks.
 pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     let mut rng = Rng::new(seed);
-    let shards = if focus == Focus::Narrow { 3 } else { 2 + rng.below(3) as usize };
+    let shards = if focus.is_narrow() { 3 } else { 2 + rng.below(3) as usize };
     let clients = 4 + rng.below(8) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let recorder = Recorder::new(Arc::clone(&lockstep));
@@ -62,6 +73,7 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
         preempt: Some(preempt),
         commands: observed_table(),
         scatters_slots: true,
+        moves_slots: matches!(focus, Focus::Moved | Focus::NarrowMoved),
         ..Setup::new(shards, seed)
     };
     let world = World::new(setup);
@@ -109,6 +121,7 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Judged {
     let offloads = seed.is_multiple_of(OFFLOADING_ONCE_IN);
     let mut setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
     setup.scatters_slots = true;
+    setup.moves_slots = mix.moves_slots;
     setup.config.repl_diskless_sync_delay = 0;
     setup.config.enable_debug_command = Permission::Yes;
     let world = World::new(setup);
@@ -233,6 +246,7 @@ fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
         if world.offloads() && lockstep.draw(JOB_ONCE_IN) == 0 {
             world.run_offloaded();
         }
+        world.step_mover();
         let waited = lockstep.steps() - moved_at;
         if waited >= STUCK_STEPS {
             let depths: Vec<_> = (0..world.mesh.shards()).map(|s| world.mesh.depth(s)).collect();
@@ -248,6 +262,7 @@ fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
 fn rest(world: &World, lockstep: &Lockstep) {
     let shards = world.mesh.shards();
     let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
+    wait_until(lockstep, "the last move", || !world.end_move());
     let mut quiet = 0;
     wait_until(lockstep, "the shards become idle", || {
         let has_run = world.run_offloaded();

@@ -11,6 +11,7 @@ pub mod linear;
 pub mod lockstep;
 pub mod mixed;
 pub mod model;
+pub mod mover;
 pub mod observed;
 pub mod replay;
 pub mod search;
@@ -37,7 +38,8 @@ use annulet::partition::Berths;
 use annulet::resp::Value;
 use annulet::server::{Common, Seeds, build_shard};
 use annulet::shard::{Shard, Turn};
-use std::sync::{Arc, OnceLock};
+use mover::Mover;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The port that shard 0 listens on.
 pub const PORT: u32 = 6379;
@@ -69,6 +71,8 @@ pub struct World {
     common: Common,
     options: Options,
     pool: Option<(OffloadPool, OffloadQueue)>,
+    mover: Mutex<Option<Mover>>,
+    moves_slots: bool,
 }
 
 /// The options of a world.
@@ -90,6 +94,8 @@ pub struct Setup {
     /// Whether one in four seeds begins with a map of the hash slots in which no partition has a
     /// contiguous range.
     pub scatters_slots: bool,
+    /// Whether a client moves hash slots all the time.
+    pub moves_slots: bool,
     /// Receives the events of all shards.
     pub subscriber: Option<Arc<dyn EventSubscriber>>,
 }
@@ -111,6 +117,7 @@ impl Setup {
             config,
             offloads: false,
             scatters_slots: false,
+            moves_slots: false,
             subscriber: None,
         }
     }
@@ -158,7 +165,20 @@ impl World {
             feed: Arc::clone(&feed),
             berths: Berths::new(shards),
         };
-        World { seed, network, clock, process, mesh, feed, common, options, pool }
+        let (mover, moves_slots) = (Mutex::new(None), setup.moves_slots && shards > 1);
+        World {
+            seed,
+            network,
+            clock,
+            process,
+            mesh,
+            feed,
+            common,
+            options,
+            pool,
+            mover,
+            moves_slots,
+        }
     }
 
     /// Creates the driver of the next shard; shard 0's driver listens.
@@ -186,6 +206,26 @@ impl World {
     /// Runs the oldest job of the offload pool. Returns whether there was any.
     pub fn run_offloaded(&self) -> bool {
         self.pool.as_ref().is_some_and(|(_, queue)| queue.run_next())
+    }
+
+    /// Lets the client that moves hash slots act, if there is one.
+    pub fn step_mover(&self) {
+        if self.moves_slots {
+            let mut mover = self.mover.lock().expect("nobody has panicked");
+            mover.get_or_insert_with(|| Mover::new(self)).step();
+        }
+    }
+
+    /// Lets time pass for a move that is under way. Returns whether there is one.
+    pub fn end_move(&self) -> bool {
+        let mut mover = self.mover.lock().expect("nobody has panicked");
+        let is_out = mover.as_mut().is_some_and(Mover::read);
+        if is_out {
+            self.clock.advance_ms(1);
+            // A waiting shard of the simulation does not see that its deadline passes.
+            self.mesh.ring_all();
+        }
+        is_out
     }
 
     /// Returns whether there is an offload pool.

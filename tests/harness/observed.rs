@@ -56,7 +56,9 @@ impl Recorder {
 pub fn observed_table() -> &'static CommandTable {
     static TABLE: OnceLock<CommandTable> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let commands: Vec<&'static Command> = NAMES.iter().map(|name| observe(name)).collect();
+        let mut commands: Vec<&'static Command> = NAMES.iter().map(|name| observe(name)).collect();
+        // For the client that moves slots.
+        commands.push(plain_table().find(b"annulet").expect("the server knows it").command);
         CommandTable::new(Box::leak(Box::new([&*commands.leak()])))
     })
 }

@@ -69,6 +69,8 @@ pub struct Mix {
     pub cut_once_in: u64,
     /// Whether a client kills others and pauses clients, and others read slowly.
     pub has_admin: bool,
+    /// Whether hash slots move meanwhile.
+    pub moves_slots: bool,
     /// Whether a replica attaches, whose keys are compared with what clients saw.
     pub has_feed: bool,
     /// The percentage of commands that a script runs.

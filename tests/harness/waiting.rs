@@ -167,6 +167,11 @@ impl Waiting {
                 looks = 0;
             }
             self.follow(world);
+            if self.pushes_left > 0 {
+                world.step_mover();
+            } else if world.end_move() {
+                looks = 0;
+            }
             lockstep.pass(At::Client);
         }
         if self.wrong.is_none() {

@@ -126,7 +126,7 @@ impl Workload {
     /// Connects the clients.
     pub fn new(world: &World, shards: usize, clients: usize, focus: Focus) -> Workload {
         let mut rng = Rng::new(world.seed ^ 0xc11e);
-        let is_narrow = focus == Focus::Narrow;
+        let is_narrow = focus.is_narrow();
         let each = if is_narrow { 1 } else { 1 + rng.below(2) as usize };
         let texts = (0..shards).flat_map(|s| (0..each).map(move |n| key_on(shards, s, n)));
         let numbers = (0..shards).map(|s| key_on(shards, s, 2));

@@ -20,6 +20,7 @@ mod limits;
 mod loadaof;
 mod memory;
 mod migrate;
+mod moved_slots;
 mod observing;
 mod open_slots;
 mod pubsub;

@@ -25,6 +25,9 @@ const WATCHING: Duration = Duration::from_secs(3);
 /// Snapshots that the replica takes while the keys change.
 const SNAPSHOTS: u32 = 6;
 
+/// Shards of the primary.
+const SHARDS: usize = 4;
+
 /// Quarters of the hash slots. With 1 or 4 shards, keys of different quarters are on one shard or
 /// on four.
 const QUARTERS: u16 = 4;
@@ -191,10 +194,36 @@ pub fn watch_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> Seen {
     seen
 }
 
+/// Moves the slots of the keys from shard to shard until `is_over`; returns the number of moves.
+fn move_slots_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> u64 {
+    let mut wire = connect(port);
+    let all = [&keys.exec, &keys.mset, &keys.rename, &keys.chain];
+    let slots: Vec<u16> = all.into_iter().flatten().map(|key| slot_of(key.as_bytes())).collect();
+    let mut moves = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let slot = slots[moves as usize % slots.len()].to_string();
+        let shard = (moves / 3 % SHARDS as u64).to_string();
+        let reply = wire.ask(&["ANNULET", "MOVESLOTS", &slot, &slot, &shard]);
+        let is_due = reply.starts_with(b"+OK") || reply.starts_with(b"-TRYAGAIN ");
+        assert!(is_due, "{}", String::from_utf8_lossy(&reply));
+        moves += u64::from(reply.starts_with(b"+"));
+    }
+    moves
+}
+
 #[test]
 fn replicas_show_only_states_of_the_primary() {
+    follow_states(false);
+}
+
+#[test]
+fn replicas_show_only_states_of_the_primary_while_slots_move() {
+    follow_states(true);
+}
+
+fn follow_states(moves_slots: bool) {
     let Some(program) = peer::program() else { return };
-    let primary = Primary::start(&program, 4, &[]);
+    let primary = Primary::start(&program, SHARDS, &[]);
     let keys = Keys::new();
     let mut wire = primary.connect();
     keys.prepare(&mut wire);
@@ -203,6 +232,8 @@ fn replicas_show_only_states_of_the_primary() {
     let port = primary.port().to_string();
     let (moves, seen) = thread::scope(|scope| {
         let movers = scope.spawn(|| keys.move_until(primary.port(), &is_over));
+        let slots =
+            moves_slots.then(|| scope.spawn(|| move_slots_until(primary.port(), &keys, &is_over)));
         let reader = scope.spawn(|| watch_until(replica.port, &keys, &is_over));
         // The replica first follows, then takes one snapshot after another.
         thread::sleep(WATCHING / 2);
@@ -214,6 +245,11 @@ fn replicas_show_only_states_of_the_primary() {
         }
         is_over.store(true, Ordering::Relaxed);
         let seen = reader.join().expect("the invariants hold");
+        if let Some(slots) = slots {
+            let moved = slots.join().expect("slots move");
+            println!("{moved} moves of slots");
+            assert!(moved >= 20, "too few moves to prove anything: {moved}");
+        }
         (movers.join().expect("the movers"), seen)
     });
     let distinct = seen.distinct.len();

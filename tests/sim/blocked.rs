@@ -14,7 +14,7 @@ use std::sync::Arc;
 const SEEDS: u64 = 60;
 
 /// Runs random clients; returns a hash of all replies, and how many partitions were borrowed.
-fn wait_at_random(seed: u64) -> (u64, u64) {
+fn wait_at_random(seed: u64, moves_slots: bool) -> (u64, u64) {
     let shards = 1 + Rng::new(seed).below(4) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
@@ -22,6 +22,7 @@ fn wait_at_random(seed: u64) -> (u64, u64) {
     let mut setup = Setup { preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
     setup.config.repl_diskless_sync_delay = 0;
     setup.scatters_slots = true;
+    setup.moves_slots = moves_slots;
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {
@@ -39,15 +40,25 @@ fn no_element_is_lost_and_no_client_waits_in_vain() {
     let mut borrowed = Borrowed::default();
     for seed in seeds(SEEDS) {
         let _repeat = Repeat(seed, "blocked");
-        borrowed.add(wait_at_random(seed).1);
+        borrowed.add(wait_at_random(seed, false).1);
     }
     borrowed.check("blocked clients");
 }
 
 #[test]
+fn no_client_waits_in_vain_while_slots_move() {
+    let mut borrowed = Borrowed::default();
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "no_client_waits_in_vain_while");
+        borrowed.add(wait_at_random(seed, true).1);
+    }
+    borrowed.check("blocked clients, moved");
+}
+
+#[test]
 fn a_seed_of_waits_repeats() {
-    assert_eq!(wait_at_random(5), wait_at_random(5));
-    assert_ne!(wait_at_random(5), wait_at_random(6));
+    assert_eq!(wait_at_random(5, false), wait_at_random(5, false));
+    assert_ne!(wait_at_random(5, false), wait_at_random(6, false));
 }
 
 /// Creates a server with `count` clients on its shards.

@@ -34,6 +34,7 @@ pub const PLAIN: Mix = Mix {
     has_clocks: false,
     cut_once_in: 0,
     has_admin: false,
+    moves_slots: false,
     has_feed: false,
     script_percent: 0,
 };

@@ -301,6 +301,8 @@ pub(super) fn engines(view: &View<'_>, text: &mut Text) {
 
 pub(super) fn cluster(view: &View<'_>, text: &mut Text) {
     text.field("cluster_enabled", u8::from(view.process.is_cluster));
+    text.field("slot_map_epoch", view.process.slot_map.epoch());
+    text.field("slots_moved", view.process.slot_moves.moved());
 }
 
 /// Writes the fields of CLUSTER INFO.

@@ -284,6 +284,19 @@ impl Entry {
         Entry(block)
     }
 
+    /// Returns the bytes of the entry, which must not be used after it is changed or freed.
+    pub(super) fn bytes<'a>(self) -> &'a [u8] {
+        self.slice(0, self.size())
+    }
+
+    /// Creates an entry from the bytes of another one, which is not used any more.
+    pub(super) fn of_bytes(heap: &mut Heap, bytes: &[u8]) -> Entry {
+        let block = heap.alloc(bytes.len());
+        // SAFETY: the new block has at least this size.
+        unsafe { block.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Entry(block)
+    }
+
     /// Returns the entry at an address that [`Entry::address`] returned.
     #[inline]
     pub fn at(address: u64) -> Entry {

@@ -26,6 +26,7 @@ mod compact;
 mod directory;
 mod entry;
 mod heap;
+mod loose;
 mod slab;
 
 pub use apart::Apart;
@@ -33,6 +34,7 @@ pub use bucket::Word;
 pub use compact::{Limits, Plan};
 pub use entry::{Draft, Entry, FIELD_BYTES, HEADER_BYTES, Payload, View};
 pub use heap::{Heap, give_back};
+pub use loose::LooseEntries;
 
 use crate::base::rng::Rng;
 use crate::keyspace::tick::Tick;

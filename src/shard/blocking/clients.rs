@@ -28,7 +28,8 @@ impl Shard {
         self.blocking.next_ticket += 1;
         let number = ((self.env.me as u64) << TICKET_BITS) | self.blocking.next_ticket;
         let ticket = Arc::new(Ticket::new(number));
-        let blocked = Blocked { ticket: Arc::clone(&ticket), flight, wait: None, giving_up: None };
+        let (epoch, of_client) = (self.env.router.map().epoch(), Arc::clone(&ticket));
+        let blocked = Blocked { ticket: of_client, flight, epoch, wait: None, giving_up: None };
         let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.blocked = Some(Box::new(blocked));
         ticket
@@ -61,7 +62,9 @@ impl Shard {
         let is_its = |blocked: &Blocked| blocked.ticket.number() == ticket.number();
         let is_there = |it: &&mut Connection| it.blocked.as_deref().is_some_and(is_its);
         let Some(connection) = connection.filter(is_there) else {
-            return self.forget_at(ticket.number(), &waiting.shards, None);
+            let all: Vec<u16> = (0..self.env.router.shards() as u16).collect();
+            let is_listed = !waiting.shards.is_empty();
+            return self.forget_at(ticket.number(), if is_listed { &all } else { &[] }, None);
         };
         let blocked = connection.blocked.as_mut().expect("checked above");
         let deadline_ms = waiting.deadline_ms;
@@ -111,7 +114,10 @@ impl Shard {
         if wait.on_timeout == TimeoutReply::Acks {
             self.forget_acks(conn);
         }
-        let shards = std::mem::take(&mut wait.shards);
+        let mut shards = std::mem::take(&mut wait.shards);
+        if !shards.is_empty() && self.may_have_moved(blocked.epoch) {
+            shards = (0..self.env.router.shards() as u16).collect();
+        }
         self.forget_at(blocked.ticket.number(), &shards, served_by);
         Some(blocked)
     }

@@ -8,7 +8,7 @@
 
 use super::Forwarding;
 use crate::client::{Transaction, TransactionAttempt, Woken};
-use crate::exec::TicketState;
+use crate::exec::{Facts, TicketState};
 use crate::mesh::{
     Envelope, Forward, Forwarded, HoldId, Holder, OneWay, Registration, TransactionId,
 };
@@ -27,8 +27,11 @@ impl Shard {
         queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
         let woken = Woken { key_arg, owner, kind, id };
         let giving_up = self.blocked_in(to).map(|blocked| blocked.giving_up);
-        if giving_up == Some(None) && self.env.facts.postpones(item.entry.command.card.flags) {
-            // The owner did not know of the pause yet.
+        let facts = self.env.facts;
+        let is_postponed = facts.has(Facts::MOVING);
+        let is_postponed = is_postponed || facts.postpones(item.entry.command.card.flags);
+        if giving_up == Some(None) && is_postponed {
+            // The owner did not know of the pause or move yet.
             ticket.settle(TicketState::Waiting);
             return self.post_one_way(owner, OneWay::ForwardDelayed(id, ticket.number()));
         }

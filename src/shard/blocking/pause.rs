@@ -67,6 +67,17 @@ impl Shard {
         }
     }
 
+    /// Makes commands on keys wait because hash slots move (`on`), or no longer. Then the shard has
+    /// taken the new map.
+    pub(in crate::shard) fn note_moving(&mut self, on: bool) {
+        self.env.facts.set(Facts::MOVING, on);
+        self.partition.env_mut().facts = self.env.facts;
+        if !on {
+            self.refresh_settings();
+            self.resume_postponed();
+        }
+    }
+
     /// Ends the pause when its time is over. Also pauses commands that write while the append-only
     /// file is too far behind the stream; while it cannot be written, they are refused instead.
     pub(in crate::shard) fn check_pause(&mut self) {
@@ -96,18 +107,24 @@ impl Shard {
         ));
     }
 
-    /// Postpones the connection: its next command must not run before the pause is over.
+    /// Postpones the connection: its next command must not run before the pause is over, or before
+    /// hash slots have moved.
     pub(in crate::shard) fn postpone(&mut self, conn: ConnId, entry: &'static Entry) {
         let number = self.pausing.next;
         let connection = self.connections.get_mut(conn).expect("connection is open");
         assert!(connection.postponed.is_none(), "a postponed connection is not served");
         connection.input.consume();
         connection.postponed = Some(number);
+        self.pausing.next += 1;
+        self.pausing.postponed.insert(number, conn);
+        if self.env.facts.has(Facts::MOVING) {
+            // For so short a time it does not count as blocked: a peer that has sent its last
+            // command gets its replies.
+            return;
+        }
         connection.session.is_blocked = true;
         connection.session.last_command = Some(entry.index);
         let is_hung_up = connection.is_hung_up;
-        self.pausing.next += 1;
-        self.pausing.postponed.insert(number, conn);
         self.env.board.gauges.clients_blocked.add(1);
         if is_hung_up {
             return self.close(conn);
@@ -119,9 +136,9 @@ impl Shard {
     pub(in crate::shard) fn end_postponed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(number) = connection.postponed.take() else { return };
-        connection.session.is_blocked = false;
         self.pausing.postponed.remove(&number);
-        self.env.board.gauges.clients_blocked.add(-1);
+        let was_blocked = std::mem::replace(&mut connection.session.is_blocked, false);
+        self.env.board.gauges.clients_blocked.add(-i64::from(was_blocked));
     }
 
     /// Makes all postponed connections ready, in order. A connection is postponed again if its

@@ -1,7 +1,7 @@
 //! WATCH at the client's home shard. The owners of the keys keep the watches.
 
 use crate::client::ReplySource;
-use crate::exec::{Merge, Request};
+use crate::exec::{Facts, Merge, Request};
 use crate::io::ConnId;
 use crate::mesh::{OneWay, Work};
 use crate::resp::Reply;
@@ -19,6 +19,12 @@ impl Shard {
             let is_new = connection.watched.insert((db, slice.key(key).hash));
             connection.watched_bytes += if is_new { key.len() } else { 0 };
         }
+        let epoch = self.env.router.map().epoch();
+        if session.watched_epoch != epoch && !session.watched_shards.is_empty() {
+            // The earlier watches may have moved with their keys.
+            session.watched_shards = (0..self.env.router.shards() as u16).collect();
+        }
+        session.watched_epoch = epoch;
         let mut by_shard: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.env.router.shards()];
         for key in keys {
             let owner = self.env.router.owner_of(&key);
@@ -51,13 +57,25 @@ impl Shard {
         self.launch(conn, flight);
     }
 
-    /// Removes all watched keys of the connection. Returns the shards that keep its watches.
+    /// Returns whether hash slots may have moved since a command was routed by the map of an epoch,
+    /// or may be moving.
+    pub(in crate::shard) fn may_have_moved(&self, epoch: u64) -> bool {
+        self.env.facts.has(Facts::MOVING) || self.env.process.slot_map.epoch() != epoch
+    }
+
+    /// Removes all watched keys of the connection. Returns the shards that keep its watches: all
+    /// shards, if hash slots may have moved since.
     pub(in crate::shard) fn take_watched(&mut self, conn: ConnId) -> Vec<u16> {
         let Some(connection) = self.connections.get_mut(conn) else { return Vec::new() };
         let watched = std::mem::take(&mut connection.watched);
         connection.watched_bytes = 0;
         self.env.board.gauges.clients_watching.add(-i64::from(!watched.is_empty()));
-        std::mem::take(&mut connection.session.watched_shards)
+        let epoch = connection.session.watched_epoch;
+        let shards = std::mem::take(&mut connection.session.watched_shards);
+        match !shards.is_empty() && self.may_have_moved(epoch) {
+            true => (0..self.env.router.shards() as u16).collect(),
+            false => shards,
+        }
     }
 
     /// Removes the connection's watches on all shards, without waiting for them.

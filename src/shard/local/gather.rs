@@ -276,7 +276,7 @@ impl Gatherer {
         if let Err(error) = admit(&admission) {
             return Some(refused(&admission, error));
         }
-        if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(&admission) {
+        if self.facts.has(Facts::HELD) && self.is_postponed(&admission) {
             return Some(Gathered::Postponed(entry));
         }
         if connection.session.multi.is_some() && entry.is_queued_in_multi() {
@@ -375,11 +375,15 @@ impl Gatherer {
         (env.router.walk_place(entry, args, place, keys), slot)
     }
 
-    /// Returns whether a command waits for the end of a pause. Replicas are exempt. EXEC is treated
-    /// like the commands that it runs.
+    /// Returns whether a command waits for the end of a pause, or of a step in which hash slots
+    /// move. Replicas are exempt from a pause. EXEC is treated like the commands that it runs.
     #[cold]
     fn is_postponed(&self, admission: &Admission<'_, '_>) -> bool {
         let Admission { entry, args, session, process, .. } = *admission;
+        let is_routed = entry.is_on_keys() || entry.may_have_keys() || entry.executes_queued();
+        if self.facts.has(Facts::MOVING) && is_routed {
+            return true;
+        }
         let mut flags = entry.command.card.flags;
         if let Some(multi) = session.multi.filter(|_| entry.executes_queued()) {
             let writes = multi.may_write || multi.may_replicate;

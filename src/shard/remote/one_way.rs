@@ -36,6 +36,7 @@ impl Shard {
             OneWay::ForwardDelayed(id, ticket) => self.partition.delay_forwarded(id, ticket),
             OneWay::Release(hold, holder) => self.release(part.home, hold, holder),
             OneWay::Forget(ticket) => self.partition.forget_client(ticket),
+            OneWay::MovedWaiters(moved) => self.partition.take_moved_waiters(moved),
             OneWay::Unwatch(client) => self.partition.unwatch(client),
             OneWay::Recheck(_) => unreachable!("a recheck stays in its partition"),
         }

@@ -31,6 +31,8 @@ impl Shard {
                 other => *other,
             }),
             Goal::Stay => Request::Stay,
+            Goal::HoldSlots => Request::HoldSlots,
+            Goal::ServeSlots => Request::ServeSlots,
         };
         let shards = self.env.router.shards();
         let need = self.replication.feed.end_offset();
@@ -97,6 +99,12 @@ impl Shard {
         }
     }
 
+    /// Removes a barrier whose goal is reached.
+    fn end_barrier(&mut self, number: BarrierId) {
+        self.barriers.under_way.remove(&number);
+        self.note_needs();
+    }
+
     /// Runs the goal of a barrier once all replies and the mark are there.
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
@@ -135,9 +143,11 @@ impl Shard {
                 self.note_needs();
                 self.end_reload(waiter, reload, barrier.bodies);
             }
-            Goal::Stay => {
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
+            Goal::Stay => self.end_barrier(number),
+            Goal::HoldSlots | Goal::ServeSlots => {
+                let bodies = self.barriers.take_bodies(number);
+                self.end_barrier(number);
+                self.go_on_moving(&bodies);
             }
             Goal::LoadAof { waiter, step } => {
                 let offset = barrier.offset.unwrap_or(barrier.need);

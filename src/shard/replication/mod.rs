@@ -212,6 +212,17 @@ pub(in crate::shard) struct Barriers {
 }
 
 impl Barriers {
+    /// Takes the bodies of the replies to a barrier.
+    pub(super) fn take_bodies(&mut self, number: BarrierId) -> Vec<Vec<Bytes>> {
+        let barrier = self.under_way.get_mut(&number);
+        barrier.map(|barrier| std::mem::take(&mut barrier.bodies)).unwrap_or_default()
+    }
+
+    /// Returns the number of parts that have not come back.
+    pub(in crate::shard) fn parts_out(&self) -> u32 {
+        self.under_way.values().map(|barrier| barrier.waiting as u32).sum()
+    }
+
     /// Returns the number of barriers whose goals are not reached.
     pub(in crate::shard) fn len(&self) -> usize {
         self.under_way.len()
@@ -257,6 +268,10 @@ pub(in crate::shard) enum Goal {
     Stay,
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
+    /// A move of hash slots: all shards hold commands on keys back, and say what hinders the move.
+    HoldSlots,
+    /// A move of hash slots: all shards take the map and serve commands again.
+    ServeSlots,
     /// The mark of WAITs: their replicas must acknowledge its offset.
     Acks,
 }

@@ -64,6 +64,9 @@ impl Shard {
         connection.input.consume();
         let now_ms = self.env.now.monotonic_ms();
         connection.session.note_commands(1, Some(item.entry.index), now_ms);
+        if item.entry.command.moves_slots {
+            return self.begin_move(conn, &mut queue);
+        }
         self.begin_transaction(conn, queue, Vec::new(), false);
     }
 

@@ -14,7 +14,6 @@ use super::served::refuse;
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
 use crate::shard::state::Shard;
-use std::sync::Arc;
 
 impl Shard {
     /// Requests the slices of all partitions with the next round.
@@ -32,10 +31,13 @@ impl Shard {
         mut transaction: Box<Transaction>,
         at: usize,
     ) -> Option<Box<Transaction>> {
+        if self.moves_slots(&transaction) {
+            return Some(self.move_on_slices(transaction));
+        }
         let started_ns = self.env.clock_ns();
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
-        let map = Arc::clone(self.env.router.map());
+        let map = self.env.process.slot_map.snapshot();
         let mut slices = Slices::new(transaction.take_slices(), map, now_ms);
         let refused = self.refusal_on_slices(&mut transaction, at, &mut slices);
         self.begin_cause(&transaction);

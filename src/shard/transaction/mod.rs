@@ -12,6 +12,8 @@
 //!   handover   commands that run at home on the slices of all partitions
 //!   pass_on    scripts that share one fetch of all slices
 //!   offload    commands on large fetched values, on other threads
+//!   moving     a move of hash slots, between two steps
+//!   moves      moves hash slots to another partition, step by step
 //!   served     keys that have left this node of a cluster
 //!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
@@ -21,6 +23,8 @@
 mod exec;
 mod handover;
 mod home;
+mod moves;
+pub(super) mod moving;
 pub(super) mod offload;
 mod pass_on;
 mod plan;
@@ -34,6 +38,7 @@ mod steps;
 use crate::client::Transaction;
 use crate::exec::Offloads;
 use crate::mesh::TransactionId;
+use moving::SlotMove;
 use offload::{HomeScript, TransactionJob, Waiting};
 use planned::Plan;
 use sliced::Step;
@@ -56,11 +61,20 @@ pub(super) struct Transactions {
     has_carrier: bool,
     /// Scripts that wait for the slices of this unit. At most one per connection.
     carried: VecDeque<Waiting>,
+    /// A move of hash slots that a client of this shard has asked for.
+    moving: Option<Box<SlotMove>>,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
 }
 
 impl Transactions {
+    /// Returns whether no transaction is under way, and none waits to begin.
+    pub(super) fn is_idle(&self) -> bool {
+        let has_units = !self.under_way.is_empty() || !self.steps.is_empty();
+        let has_scripts = !self.scripts.is_empty() || !self.carried.is_empty();
+        !has_units && !has_scripts && !self.has_carrier
+    }
+
     /// Returns a transaction that is in progress, or whose replies are being merged.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
         if let Some(transaction) = self.under_way.get_mut(&id) {

@@ -11,7 +11,6 @@ use super::offload::{HomeScript, run_at_home};
 use crate::client::Transaction;
 use crate::exec::{OffloadedRun, Slices, SuspendedScript, Workspace};
 use crate::shard::state::Shard;
-use std::sync::Arc;
 
 impl Shard {
     /// Returns whether a script waits for its next slice.
@@ -58,7 +57,7 @@ impl Shard {
         script: Box<SuspendedScript>,
     ) -> OffloadedRun {
         let now_ms = script.now_ms;
-        let map = Arc::clone(self.env.router.map());
+        let map = self.env.process.slot_map.snapshot();
         let mut slices = Slices::new(transaction.take_slices(), map, now_ms);
         let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
