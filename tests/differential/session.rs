@@ -283,11 +283,12 @@ impl Session<'_> {
             }
         }
         let is_one = self.setup.shards == 1;
-        let accepts = (!is_one && self.has_per_key(at), is_one);
+        // A key that expires while a unit on the pool has locked it is removed by the next command.
+        let is_exact = is_one && self.setup.offload_min > 1;
+        let accepts = (!is_one && self.has_per_key(at), is_exact);
         let mut found = self.listeners.compare(&mut self.generator.dice, accepts)?;
         // Those of several shards, and of offloaded commands, come in any order behind the replies
         // of their pipeline.
-        let is_exact = is_one && self.setup.offload_min > 1;
         for connection in 0..CONNECTIONS {
             if self.standings[connection].is_multi {
                 continue;
