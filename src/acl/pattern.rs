@@ -222,13 +222,16 @@ mod tests {
         }
     }
 
+    /// Draws a text of at most `len_max` letters.
+    fn text(rng: &mut Rng, letters: &[u8], len_max: u64) -> Vec<u8> {
+        let len = rng.below(len_max + 1);
+        (0..len).map(|_| letters[rng.below(letters.len() as u64) as usize]).collect()
+    }
+
     #[test]
     fn no_match_is_excluded_by_its_head() {
         let mut rng = Rng::new(5);
-        let mut text = |letters: &[u8], len_max: u64| -> Vec<u8> {
-            let len = rng.below(len_max + 1);
-            (0..len).map(|_| letters[rng.below(letters.len() as u64) as usize]).collect()
-        };
+        let mut text = |letters: &[u8], len_max| text(&mut rng, letters, len_max);
         let (mut matched, mut excluded) = (0, 0);
         for _ in 0..200_000 {
             let pattern = Pattern::new(&text(b"ab\0aaab*?[]\\^-", 11));
@@ -247,10 +250,7 @@ mod tests {
     #[test]
     fn an_index_gives_what_its_patterns_give() {
         let mut rng = Rng::new(7);
-        let mut text = |letters: &[u8], len_max: u64| -> Vec<u8> {
-            let len = rng.below(len_max + 1);
-            (0..len).map(|_| letters[rng.below(letters.len() as u64) as usize]).collect()
-        };
+        let mut text = |letters: &[u8], len_max| text(&mut rng, letters, len_max);
         let (mut given, mut refused) = (0, 0);
         for round in 0..400 {
             let keys: Vec<KeyPattern> = (0..4 + round % 150)

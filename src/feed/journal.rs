@@ -12,7 +12,6 @@
 //!   watermark          does not count                      a lower bound
 //!
 //!   a place:  reserve -> gap -> fill -> filled -> (no firm gap before it) ready -> lane
-//!             gap -- forgo: the process stops before its unit has run
 //!             open gap -- firm_up, firm_up_all --> firm gap
 //! ```
 //! So the units of a journal are handed over in the order in which they took effect. Each unit that
@@ -31,7 +30,7 @@ use std::collections::BTreeMap;
 pub struct Reservation(u64);
 
 /// What a reserved place holds up until it is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gap {
     /// Nothing: the unit has no effect before it fills its place.
     Open,
@@ -175,37 +174,15 @@ impl Journal {
             self.clock.note_written();
         }
         held.content = Some(content);
-        if self.firm.remove(&place).is_some() {
-            self.pass_behind(place);
-        } else if place < self.end_of_passing() {
-            self.pass(place);
+        let was_firm = self.firm.remove(&place).is_some();
+        let end = self.firm.first_key_value().map_or(self.next, |(place, _)| *place);
+        if !was_firm {
+            if place < end {
+                self.pass(place);
+            }
+            return;
         }
-    }
-
-    /// Gives up a reserved place, because its unit will never fill it. Units behind it do not wait
-    /// for it any more. A unit with several parts leaves a part without commands: the merger needs
-    /// it if another part was handed over.
-    pub(crate) fn forgo(&mut self, reservation: Reservation) {
-        let place = reservation.0;
-        let held =
-            self.held.get(&place).expect("a place is given up once, and before it is filled");
-        if held.unit.several().is_some() {
-            return self.fill_content(reservation, Content::default());
-        }
-        self.held.remove(&place);
-        if self.firm.remove(&place).is_some() {
-            self.pass_behind(place);
-        }
-    }
-
-    /// Returns the place of the first firm gap, or the next place: units before it may pass.
-    fn end_of_passing(&self) -> u64 {
-        self.firm.first_key_value().map_or(self.next, |(place, _)| *place)
-    }
-
-    /// Passes the filled places from `place` on, where a firm gap was.
-    fn pass_behind(&mut self, place: u64) {
-        let (mut from, end) = (place, self.end_of_passing());
+        let mut from = place;
         while let Some(filled) = self.next_filled(from, end) {
             self.pass(filled);
             from = filled + 1;
@@ -269,4 +246,105 @@ impl Journal {
 fn check_content(unit: Unit, commands: usize) {
     let is_mark = matches!(unit, Unit::Mark { .. });
     assert!(!is_mark || commands == 0, "a mark has no commands");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firm_gap_holds_back_later_units() {
+        let (mut journal, lane) = (Journal::default(), Lane::default());
+        let mut records = Records::default();
+        let mut block = Block::default();
+        journal.clock.begin_turn(1);
+        let single = Unit::Single { is_transaction: false };
+        let timestamp = journal.clock.local();
+        let gap = journal.reserve(timestamp, single, Gap::Firm);
+        records.add(0, 0, &[b"DEL", b"k"]);
+        let later = journal.clock.local();
+        journal.append(later, single, &mut records);
+        assert!(records.is_empty() && journal.has_firm_gap());
+        assert!(!journal.hand_over(&lane));
+        assert_eq!(lane.watermark(), timestamp, "the gap's timestamp is the watermark");
+        journal.fill(gap, &mut records);
+        assert!(journal.hand_over(&lane) && journal.is_empty());
+        assert_eq!(lane.watermark(), later + 1, "it exceeds the time at which the unit has run");
+        assert!(lane.bytes() > 0);
+        lane.take(&mut block);
+        assert_eq!(block.heads.len(), 1, "a single-part unit without commands is dropped");
+        let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
+        let timestamp = journal.clock.local();
+        journal.append(timestamp, part, &mut records);
+        assert!(journal.hand_over(&lane), "a part without commands is handed over");
+    }
+
+    #[test]
+    fn nothing_waits_for_a_gap_that_is_given_up() {
+        let (mut journal, lane) = (Journal::default(), Lane::default());
+        let mut block = Block::default();
+        journal.clock.begin_turn(1);
+        let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
+        let single = Unit::Single { is_transaction: false };
+        let gaps =
+            [(part, Gap::Firm), (single, Gap::Open), (single, Gap::Firm)].map(|(unit, gap)| {
+                let timestamp = journal.clock.local();
+                journal.reserve(timestamp, unit, gap)
+            });
+        let mark = journal.clock.local();
+        let unit = Unit::Mark { sequence: 2, parts: 2, id: 7 };
+        journal.append(mark, unit, &mut Records::default());
+        for gap in gaps {
+            assert!(journal.has_firm_gap(), "the mark waits for all firm gaps");
+            journal.fill(gap, &mut Records::default());
+        }
+        assert!(journal.hand_over(&lane) && journal.is_empty());
+        assert!(lane.watermark() > mark);
+        lane.take(&mut block);
+        let [UnitHead { unit: Unit::Part { .. }, commands: 0, .. }, mark] = &block.heads[..] else {
+            panic!("the merger needs the part: {:?}", block.heads);
+        };
+        assert!(matches!(mark.unit, Unit::Mark { .. }));
+        lane.release(lane.bytes());
+    }
+
+    #[test]
+    fn later_units_pass_an_open_gap_and_a_late_unit_knows_its_place() {
+        let (mut journal, lane) = (Journal::default(), Lane::default());
+        let mut records = Records::default();
+        let mut block = Block::default();
+        journal.clock.begin_turn(1);
+        let single = Unit::Single { is_transaction: false };
+        let timestamp = journal.clock.local();
+        let gap = journal.reserve(timestamp, single, Gap::Open);
+        let firm = journal.clock.local();
+        let firm_gap = journal.reserve(firm, single, Gap::Firm);
+        let mut add = |journal: &mut Journal, key: &[u8]| {
+            records.add(0, 0, &[b"DEL", key]);
+            let later = journal.clock.local();
+            journal.append(later, single, &mut records);
+            later
+        };
+        let later = add(&mut journal, b"k");
+        assert!(!journal.hand_over(&lane) && lane.watermark() == firm);
+        let mut records = Records::default();
+        records.add(0, 0, &[b"DEL", b"firm"]);
+        journal.fill(firm_gap, &mut records);
+        assert!(journal.hand_over(&lane), "an open gap holds nothing up");
+        assert_eq!(lane.watermark(), later + 1, "it exceeds the time at which the units have run");
+        journal.firm_up(gap);
+        assert!(journal.has_firm_gap());
+        assert!(!journal.hand_over(&lane) && lane.watermark() == later + 1);
+        records.add(0, 0, &[b"DEL", b"late"]);
+        journal.fill(gap, &mut records);
+        assert!(journal.hand_over(&lane) && journal.is_empty());
+        let late = lane.take_late();
+        assert_eq!(late.len(), 1);
+        assert!(late[0].head.place == 0 && late[0].head.timestamp == later);
+        lane.take(&mut block);
+        let places: Vec<(u64, bool)> =
+            block.heads.iter().map(|it| (it.place, it.is_late)).collect();
+        assert_eq!(places, [(1, false), (2, false), (0, true)]);
+        lane.release(lane.bytes());
+    }
 }

@@ -7,7 +7,7 @@
 //!
 //! A unit waits for some of the unfinished units that arrived before it, as if they used its keys.
 
-use super::block::{Block, Command, Content, Part, Unit, UnitHead};
+use super::block::{Command, Content, Part, Unit};
 use super::journal::{Gap, Journal, Reservation};
 use super::lane::Lane;
 use super::limits::MERGE_BYTES_MAX;
@@ -820,100 +820,6 @@ fn removals_of_expired_keys_on_other_shards_precede_the_command() {
     let lines = stream_of(&[(true, &[target, source])]);
     let wanted = "MULTI,SELECT 0,SET k 1,UNLINK from,BITOP NOT to from,SET from 1,EXEC";
     assert_eq!(lines.join(","), wanted);
-}
-
-#[test]
-fn a_firm_gap_holds_back_later_units() {
-    let (mut journal, lane) = (Journal::default(), Lane::default());
-    let mut records = Records::default();
-    let mut block = Block::default();
-    journal.clock.begin_turn(1);
-    let single = Unit::Single { is_transaction: false };
-    let timestamp = journal.clock.local();
-    let gap = journal.reserve(timestamp, single, Gap::Firm);
-    records.add(0, 0, &[b"DEL", b"k"]);
-    let later = journal.clock.local();
-    journal.append(later, single, &mut records);
-    assert!(records.is_empty() && journal.has_firm_gap());
-    assert!(!journal.hand_over(&lane));
-    assert_eq!(lane.watermark(), timestamp, "the gap's timestamp is the watermark");
-    journal.fill(gap, &mut records);
-    assert!(journal.hand_over(&lane) && journal.is_empty());
-    assert_eq!(lane.watermark(), later + 1, "it exceeds the time at which the unit has run");
-    assert!(lane.bytes() > 0);
-    lane.take(&mut block);
-    assert_eq!(block.heads.len(), 1, "a single-part unit without commands is dropped");
-    let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
-    let timestamp = journal.clock.local();
-    journal.append(timestamp, part, &mut records);
-    assert!(journal.hand_over(&lane), "a part without commands is handed over");
-}
-
-#[test]
-fn nothing_waits_for_a_gap_that_is_given_up() {
-    let (mut journal, lane) = (Journal::default(), Lane::default());
-    let mut block = Block::default();
-    journal.clock.begin_turn(1);
-    let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
-    let single = Unit::Single { is_transaction: false };
-    let gaps = [(part, Gap::Firm), (single, Gap::Open), (single, Gap::Firm)].map(|(unit, gap)| {
-        let timestamp = journal.clock.local();
-        journal.reserve(timestamp, unit, gap)
-    });
-    let mark = journal.clock.local();
-    let unit = Unit::Mark { sequence: 2, parts: 2, id: 7 };
-    journal.append(mark, unit, &mut Records::default());
-    for gap in gaps {
-        assert!(journal.has_firm_gap(), "the mark waits for all firm gaps");
-        journal.forgo(gap);
-    }
-    assert!(journal.hand_over(&lane) && journal.is_empty());
-    assert!(lane.watermark() > mark);
-    lane.take(&mut block);
-    let [UnitHead { unit: Unit::Part { .. }, commands: 0, .. }, mark] = &block.heads[..] else {
-        panic!("the merger needs the part: {:?}", block.heads);
-    };
-    assert!(matches!(mark.unit, Unit::Mark { .. }));
-    lane.release(lane.bytes());
-}
-
-#[test]
-fn later_units_pass_an_open_gap_and_a_late_unit_knows_its_place() {
-    let (mut journal, lane) = (Journal::default(), Lane::default());
-    let mut records = Records::default();
-    let mut block = Block::default();
-    journal.clock.begin_turn(1);
-    let single = Unit::Single { is_transaction: false };
-    let timestamp = journal.clock.local();
-    let gap = journal.reserve(timestamp, single, Gap::Open);
-    let firm = journal.clock.local();
-    let firm_gap = journal.reserve(firm, single, Gap::Firm);
-    let mut add = |journal: &mut Journal, key: &[u8]| {
-        records.add(0, 0, &[b"DEL", key]);
-        let later = journal.clock.local();
-        journal.append(later, single, &mut records);
-        later
-    };
-    let later = add(&mut journal, b"k");
-    assert!(!journal.hand_over(&lane) && lane.watermark() == firm);
-    let mut records = Records::default();
-    records.add(0, 0, &[b"DEL", b"firm"]);
-    journal.fill(firm_gap, &mut records);
-    assert!(journal.hand_over(&lane), "an open gap holds nothing up");
-    assert_eq!(lane.watermark(), later + 1, "it exceeds the time at which the units have run");
-    journal.firm_up(gap);
-    assert!(journal.has_firm_gap());
-    assert!(!journal.hand_over(&lane) && lane.watermark() == later + 1);
-    records.add(0, 0, &[b"DEL", b"late"]);
-    journal.fill(gap, &mut records);
-    assert!(journal.hand_over(&lane) && journal.is_empty());
-    let late = lane.take_late();
-    assert_eq!(late.len(), 1);
-    assert!(late[0].head.place == 0 && late[0].head.timestamp == later);
-    lane.take(&mut block);
-    let places: Vec<(u64, bool)> = block.heads.iter().map(|it| (it.place, it.is_late)).collect();
-    assert_eq!(places, [(1, false), (2, false), (0, true)]);
-    lane.release(lane.bytes());
 }
 
 #[test]

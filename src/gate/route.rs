@@ -5,6 +5,7 @@ use crate::base::slot::slot_of;
 use crate::base::slot_map::{SlotMap, SlotSet};
 use crate::exec::{Entry, Item, KeyRouting, cursor_slot};
 use crate::resp::Args;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Number of keys that a SCAN without COUNT asks for.
@@ -36,6 +37,11 @@ impl Router {
     #[inline]
     pub fn shards(&self) -> usize {
         self.shards
+    }
+
+    /// Returns the numbers of all shards.
+    pub fn all_shards(&self) -> Range<u16> {
+        0..self.shards as u16
     }
 
     /// Returns the map.
@@ -140,7 +146,7 @@ impl Router {
         place: Place,
         visit: &mut dyn FnMut(u16),
     ) {
-        let all = 0..self.shards as u16;
+        let all = self.all_shards();
         let entry = item.entry;
         match (place, entry.command.routing) {
             (Place::Shard(shard), _) => visit(shard),

@@ -36,13 +36,6 @@ pub struct MovedSlots {
     has_long_strings: bool,
 }
 
-impl MovedSlots {
-    /// Returns the number of keys.
-    pub fn keys(&self) -> usize {
-        self.databases.iter().map(|(_, entries)| entries.len()).sum()
-    }
-}
-
 impl Slice {
     /// Returns whether a cut is under way, so that no slot may leave or come.
     pub fn has_cut(&self) -> bool {

@@ -71,10 +71,9 @@ impl Errors {
     /// Returns the words and their counts, first the words of commands.
     pub fn counts(&self) -> Vec<(String, ErrorCount)> {
         let mut counts: Vec<_> = self.lock().iter().map(|(w, n)| (w.clone(), *n)).collect();
-        let rank = |(word, count): &(String, ErrorCount)| {
-            (count.origin == ErrorOrigin::Script, word.clone())
-        };
-        counts.sort_unstable_by_key(rank);
+        counts.sort_unstable_by(|(one, it), (other, its)| {
+            (it.origin as u8, one).cmp(&(its.origin as u8, other))
+        });
         counts
     }
 

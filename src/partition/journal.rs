@@ -103,13 +103,16 @@ impl JournalLane {
         }
     }
 
-    /// Gives up all reserved places, because the process stops: the units in progress only read,
-    /// and units that were held back never run. Parts that arrived after the end of service have
-    /// no place. If other parts of their units may have one, they are written without commands.
+    /// Fills all reserved places without commands, because the process stops: the units in progress
+    /// only read, and units that were held back never run. Parts that arrived after the end of
+    /// service have no place. If other parts of their units may have one, they are written without
+    /// commands.
     pub(super) fn close(&mut self, arrived: &[Box<Envelope>]) {
         let mut reservations: Vec<_> = self.reservations.drain().map(|(_, place)| place).collect();
         reservations.sort_unstable();
-        reservations.into_iter().for_each(|place| self.journal.forgo(place));
+        for place in reservations {
+            self.journal.fill(place, &mut Records::default());
+        }
         if !self.journal.is_on() {
             return;
         }

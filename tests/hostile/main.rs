@@ -225,14 +225,24 @@ fn follow(program: &str, server: &Server) -> Peer {
     peer
 }
 
+/// Starts the clients of a run. Each draws by its own seed.
+fn spawn_clients<'s>(
+    scope: &'s thread::Scope<'s, '_>,
+    clients: u64,
+    seed: u64,
+    shared: &'s Shared,
+) {
+    for number in 0..clients {
+        let seed = seed << 16 | number;
+        scope.spawn(move || Client::new(number as usize, shared, seed).run());
+    }
+}
+
 /// Lets the clients do what they want for a time. Returns what the probe has seen.
 fn let_loose(options: Options, shared: &Shared, server: &mut Server) -> Seen {
     let end_ns = Clock::System.monotonic_ns() + options.seconds * 1_000_000_000;
     thread::scope(|scope| {
-        for number in 0..options.clients {
-            let seed = options.seed << 16 | number;
-            scope.spawn(move || Client::new(number as usize, shared, seed).run());
-        }
+        spawn_clients(scope, options.clients, options.seed, shared);
         let probe = scope.spawn(|| probe::run(shared, options.wait_ms_max));
         while !shared.is_over() && Clock::System.monotonic_ns() < end_ns {
             if server.is_over() {
@@ -326,10 +336,7 @@ fn compare_with(server: &Server, replica: Peer) {
 fn exits_under_load(options: Options, shared: &Shared, server: &mut Server) {
     shared.is_over.store(false, RELAXED);
     let has_ended = thread::scope(|scope| {
-        for number in 0..options.clients {
-            let seed = !options.seed << 16 | number;
-            scope.spawn(move || Client::new(number as usize, shared, seed).run());
-        }
+        spawn_clients(scope, options.clients, !options.seed, shared);
         thread::sleep(10 * LOOK);
         let mut looks = 0;
         let has_ended = wait_for(|| {

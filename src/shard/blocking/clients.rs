@@ -62,7 +62,7 @@ impl Shard {
         let is_its = |blocked: &Blocked| blocked.ticket.number() == ticket.number();
         let is_there = |it: &&mut Connection| it.blocked.as_deref().is_some_and(is_its);
         let Some(connection) = connection.filter(is_there) else {
-            let all: Vec<u16> = (0..self.env.router.shards() as u16).collect();
+            let all: Vec<u16> = self.env.router.all_shards().collect();
             let is_listed = !waiting.shards.is_empty();
             return self.forget_at(ticket.number(), if is_listed { &all } else { &[] }, None);
         };
@@ -116,7 +116,7 @@ impl Shard {
         }
         let mut shards = std::mem::take(&mut wait.shards);
         if !shards.is_empty() && self.may_have_moved(blocked.epoch) {
-            shards = (0..self.env.router.shards() as u16).collect();
+            shards = self.env.router.all_shards().collect();
         }
         self.forget_at(blocked.ticket.number(), &shards, served_by);
         Some(blocked)

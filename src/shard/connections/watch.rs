@@ -22,7 +22,7 @@ impl Shard {
         let epoch = self.env.router.map().epoch();
         if session.watched_epoch != epoch && !session.watched_shards.is_empty() {
             // The earlier watches may have moved with their keys.
-            session.watched_shards = (0..self.env.router.shards() as u16).collect();
+            session.watched_shards = self.env.router.all_shards().collect();
         }
         session.watched_epoch = epoch;
         let mut by_shard: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.env.router.shards()];
@@ -73,7 +73,7 @@ impl Shard {
         let epoch = connection.session.watched_epoch;
         let shards = std::mem::take(&mut connection.session.watched_shards);
         match !shards.is_empty() && self.may_have_moved(epoch) {
-            true => (0..self.env.router.shards() as u16).collect(),
+            true => self.env.router.all_shards().collect(),
             false => shards,
         }
     }

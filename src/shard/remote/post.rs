@@ -87,7 +87,7 @@ impl<'a> Parts<'a> {
 
     /// Adds a copy of a whole command to the part of every shard.
     fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: &Router) {
-        for shard in 0..router.shards() as u16 {
+        for shard in router.all_shards() {
             let envelope = self.envelope(shard);
             let is_counted = shard > 0;
             envelope.begin(&Item { is_part: true, is_counted, ..*item }, item.slot);

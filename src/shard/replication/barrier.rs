@@ -99,10 +99,11 @@ impl Shard {
         }
     }
 
-    /// Removes a barrier whose goal is reached.
-    fn end_barrier(&mut self, number: BarrierId) {
-        self.barriers.under_way.remove(&number);
+    /// Removes and returns a barrier whose goal is reached.
+    fn end_barrier(&mut self, number: BarrierId) -> Barrier {
+        let barrier = self.barriers.under_way.remove(&number).expect("it is under way");
         self.note_needs();
+        barrier
     }
 
     /// Runs the goal of a barrier once all replies and the mark are there.
@@ -134,30 +135,25 @@ impl Shard {
                 self.end_file_cut(barrier);
             }
             Goal::Pause { waiter, is_settled } => {
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
+                self.end_barrier(number);
                 self.go_on_pausing(waiter, is_settled);
             }
             Goal::Reload { waiter, reload } => {
-                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
-                self.note_needs();
-                self.end_reload(waiter, reload, barrier.bodies);
+                let bodies = self.end_barrier(number).bodies;
+                self.end_reload(waiter, reload, bodies);
             }
-            Goal::Stay => self.end_barrier(number),
+            Goal::Stay => _ = self.end_barrier(number),
             Goal::HoldSlots | Goal::ServeSlots => {
-                let bodies = self.barriers.take_bodies(number);
-                self.end_barrier(number);
+                let bodies = self.end_barrier(number).bodies;
                 self.go_on_moving(&bodies);
             }
             Goal::LoadAof { waiter, step } => {
                 let offset = barrier.offset.unwrap_or(barrier.need);
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
+                self.end_barrier(number);
                 self.go_on_loading(waiter, step, offset);
             }
             Goal::Leave(why) => {
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
+                self.end_barrier(number);
                 self.stop_now(why);
             }
             Goal::LastMark(why) => {
@@ -168,8 +164,7 @@ impl Shard {
             }
             Goal::Acks => {
                 let offset = barrier.offset.unwrap_or(barrier.need);
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
+                self.end_barrier(number);
                 self.ask_for_acks(number, offset);
             }
         }

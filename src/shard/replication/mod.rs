@@ -212,12 +212,6 @@ pub(in crate::shard) struct Barriers {
 }
 
 impl Barriers {
-    /// Takes the bodies of the replies to a barrier.
-    pub(super) fn take_bodies(&mut self, number: BarrierId) -> Vec<Vec<Bytes>> {
-        let barrier = self.under_way.get_mut(&number);
-        barrier.map(|barrier| std::mem::take(&mut barrier.bodies)).unwrap_or_default()
-    }
-
     /// Returns the number of parts that have not come back.
     pub(in crate::shard) fn parts_out(&self) -> u32 {
         self.under_way.values().map(|barrier| barrier.waiting as u32).sum()

@@ -201,17 +201,12 @@ impl Shard {
     /// Begins the unit of a step.
     fn launch_move(&mut self) {
         let id = TransactionId(self.transactions.next + 1);
-        let shards = self.env.router.shards() as u16;
+        let shards = self.env.router.all_shards().collect();
         let slot_move = self.transactions.moving.as_mut().expect("a move is under way");
         slot_move.phase = Phase::Moving(id);
         let mut queue = Box::<Queue>::default();
         queue.push_args(&slot_move.item, &slot_move.args);
-        let plan = Plan {
-            places: vec![Place::Several],
-            shards: (0..shards).collect(),
-            gathers: true,
-            ..Plan::default()
-        };
+        let plan = Plan { places: vec![Place::Several], shards, gathers: true, ..Plan::default() };
         let (to, watched, watcher, protocol) = (NOBODY, &[][..], 0, slot_move.protocol);
         let task = Task { queue, is_exec: false, attempt: None };
         self.begin_rounds(Launch { to, task, plan, watched, watcher, protocol, steps: None });
