@@ -68,6 +68,9 @@ pub struct Command {
     pub in_multi: InMulti,
     /// Whether it may leave a [`super::Request`] that all shards answer.
     pub asks_shards: bool,
+    /// Whether it runs only when the commands before it in its transaction have run, because it
+    /// decides what the client is told of their changes.
+    pub follows_commands: bool,
     /// Whether a client with subscriptions may send it in RESP2.
     pub is_for_subscribers: bool,
     /// Whether it is refused like a write while the data cannot be written to disk, so that its
@@ -198,6 +201,7 @@ impl Command {
             blocks: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
+            follows_commands: false,
             is_for_subscribers: false,
             shows_disk_errors: false,
             keeps_caching: false,
@@ -343,6 +347,12 @@ impl Command {
     pub const fn asks_shards(self) -> Command {
         assert!(matches!(self.handler, Handler::Session(_)), "requests come from sessions");
         Command { asks_shards: true, ..self }
+    }
+
+    /// Makes the command wait for the commands before it in its transaction.
+    pub const fn behind_commands(self) -> Command {
+        assert!(matches!(self.handler, Handler::Session(_)), "commands on keys keep their order");
+        Command { follows_commands: true, ..self }
     }
 
     /// Allows the command to clients with subscriptions that use RESP2.

@@ -2,7 +2,7 @@
 
 use super::message::Outgoing;
 use super::partition::Partition;
-use crate::mesh::{ClientRef, Envelope, ForwardId, HoldId, Holder, Message, OneWay, Work};
+use crate::mesh::{ClientRef, Envelope, ForwardId, HoldId, Holder, Message, OneWay, Told, Work};
 
 impl Partition {
     /// Takes the next reply or message.
@@ -60,12 +60,17 @@ impl Partition {
         self.set_aside.push_back(message);
     }
 
+    /// Sets earlier replies to the own shard aside, with the invalidations that go ahead of them.
     #[cold]
     fn set_own_answers_aside(&mut self) {
         for outgoing in std::mem::take(&mut self.outgoing) {
             match outgoing {
                 Outgoing::Answer(answer) if usize::from(answer.home) == self.env.me => {
                     self.set_aside.push_back(Message::Reply(answer));
+                }
+                Outgoing::Told(told) => {
+                    let told = Box::new(Told::Invalid(0, told));
+                    self.set_aside.push_back(Message::Told(told));
                 }
                 other => self.outgoing.push_back(other),
             }
@@ -105,12 +110,18 @@ impl Partition {
 
     /// Moves the first reply of a unit before the messages to the clients that the unit unblocked.
     /// The unit's messages begin at `first`. A single Redis logs commands in that order.
+    /// Invalidations stay ahead of the reply: the next command of a transaction may change what its
+    /// client is told.
     pub(super) fn put_answer_first(&mut self, first: usize) {
         let is_answer = |outgoing: &Outgoing| matches!(outgoing, Outgoing::Answer(_));
         let Some(at) = self.outgoing.iter().skip(first).position(is_answer) else { return };
         if at > 0 {
-            let answer = self.outgoing.remove(first + at).expect("found above");
-            self.outgoing.insert(first, answer);
+            let before = self.outgoing.make_contiguous();
+            before[first..=first + at].sort_by_key(|outgoing| match outgoing {
+                Outgoing::Told(_) => 0,
+                Outgoing::Answer(_) => 1,
+                Outgoing::OneWay(_) | Outgoing::Credit(_) => 2,
+            });
         }
     }
 

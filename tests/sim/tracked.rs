@@ -8,7 +8,7 @@
 
 use crate::harness::linear::{run, wait_until};
 use crate::harness::lockstep::Lockstep;
-use crate::harness::{Client, Setup, World, key_on};
+use crate::harness::{Client, Server, Setup, World, key_on, ok};
 use annulet::base::rng::Rng;
 use annulet::mesh::{Preempt, Rules};
 use annulet::resp::Value;
@@ -255,4 +255,32 @@ fn replies_that_do_not_wait_for_units_make_caches_stale() {
     let rules = Rules { await_units: false, ..Rules::default() };
     let is_stale = |seed| read_and_write(seed, rules, Writes::Together, &[]).is_err();
     assert!((0..SEEDS).any(is_stale), "the check sees states between the parts of a unit");
+}
+
+/// Changes tracked keys in a transaction that turns tracking on or off behind the changes. Returns
+/// the messages behind the replies.
+fn told_of_own_changes((shards, seed): (usize, u64), is_tracking: bool) -> Vec<Value> {
+    let mut server = Server::with(Setup::new(shards, seed));
+    let mut client = server.client();
+    let keys: Vec<String> = (0..4).map(|at| key_on(shards, at % shards, at)).collect();
+    client.run(&mut server, ["HELLO", "3"]);
+    client.run(&mut server, ["CLIENT", "TRACKING", "ON"]);
+    keys.iter().for_each(|key| _ = client.run(&mut server, ["GET", key]));
+    let (now, then) = if is_tracking { ("ON", "OFF") } else { ("OFF", "ON") };
+    client.run(&mut server, ["CLIENT", "TRACKING", now]);
+    client.run(&mut server, ["MULTI"]);
+    keys.iter().for_each(|key| _ = client.run(&mut server, ["SET", key, "1"]));
+    client.run(&mut server, ["CLIENT", "TRACKING", then]);
+    assert_eq!(client.run(&mut server, ["EXEC"]), Value::Array(vec![ok(); 5]));
+    server.settle();
+    std::iter::from_fn(|| client.try_read()).collect()
+}
+
+#[test]
+fn a_client_is_told_of_own_changes_if_it_was_tracking_then() {
+    for seed in 0..SEEDS {
+        let setup = (1 + seed as usize % 4, seed);
+        assert_eq!(told_of_own_changes(setup, false), [], "seed {seed}");
+        assert_eq!(told_of_own_changes(setup, true).len(), 4, "seed {seed}");
+    }
 }

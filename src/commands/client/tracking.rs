@@ -24,7 +24,8 @@ pub(super) static TRACKING: Command = Command::session(
             Arg::keyword("OPTOUT").optional(),
             Arg::keyword("NOLOOP").optional(),
         ]),
-);
+)
+.behind_commands();
 
 fn tracking(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::read(cx, args)?;

@@ -5,7 +5,8 @@ use super::offload::{HomeScript, TransactionJob, run_at_home};
 use crate::acl::{Denial, Reason, UserId};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
-    Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
+    Item, OffloadedRun, Request, Session, SessionContext, TrackingMode, Workspace, long_weight,
+    remote_keys_of,
 };
 use crate::mesh::{ClientRef, ReplyAddress, ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
@@ -33,6 +34,27 @@ impl Shard {
                 self.ask_inside(transaction, request);
             }
         }
+    }
+
+    /// Returns whether a session command waits until the round of the commands before it is over.
+    ///
+    /// A request to all shards does not wait for locks. So it is sent behind the round that
+    /// acquires them, and behind the commands of that round. In broadcasting mode a client is told
+    /// of changes when all commands have run, as in the reference, so nothing waits for these.
+    pub(super) fn waits_for_round(
+        &mut self,
+        transaction: &Transaction,
+        item: &Item,
+        is_first: bool,
+    ) -> bool {
+        let command = &item.entry.command;
+        if !command.follows_commands || !transaction.has_work_for_parts() {
+            return is_first && command.asks_shards;
+        }
+        let ClientRef { conn, generation } = transaction.to.client;
+        let connection = self.connections.get_same(conn, generation);
+        let tracking = connection.and_then(|connection| connection.session.tracking.as_ref());
+        tracking.is_none_or(|tracking| tracking.mode != TrackingMode::Broadcast)
     }
 
     /// Replies to a command that the rules of the client's user forbid by now.

@@ -40,6 +40,8 @@ impl Plan {
     /// shards: its lock keeps each slice here until the unit is over. Otherwise another unit could
     /// have one slice while it waits for this unit's locks on other shards.
     ///
+    /// A session command that follows the commands before it needs a round of its own.
+    ///
     /// If the client has subscriptions, a transaction on several shards locks its keys, and so has
     /// one moment among the messages that the client gets. Messages of a transaction that runs in
     /// one step on one shard are published there. Otherwise the home publishes them, after the
@@ -53,6 +55,8 @@ impl Plan {
         if self.has_ask {
             (0..shards as u16).for_each(|shard| self.add(shard));
         }
+        let follows = |item: &Item| item.entry.command.follows_commands;
+        self.gathers |= self.has_session && !self.shards.is_empty() && items.iter().any(follows);
         self.gathers |= session.has_subscriptions() && self.shards.len() > 1;
         if self.publishes {
             self.place_publications(home, items);

@@ -184,9 +184,7 @@ impl Shard {
             let at = transaction.next;
             let item = transaction.queue.items[at];
             if item.is_at_home() {
-                if is_first && item.entry.command.asks_shards {
-                    // A request to all shards does not wait for locks. So it is sent behind the
-                    // round that acquires them, and behind the commands of that round.
+                if self.waits_for_round(&transaction, &item, is_first) {
                     break;
                 }
                 transaction.next += 1;
