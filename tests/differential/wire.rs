@@ -72,7 +72,13 @@ impl Wire {
     fn read(&mut self) -> Result<()> {
         let end = self.unread.len();
         self.unread.resize(end + READ_BYTES, 0);
-        let taken = self.stream.read(&mut self.unread[end..])?;
+        let taken = loop {
+            // A process that was stopped for a while finds its read interrupted.
+            match self.stream.read(&mut self.unread[end..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         self.unread.truncate(end + taken);
         match taken {
             0 => Err(Error::new(ErrorKind::UnexpectedEof, "the server hung up")),
