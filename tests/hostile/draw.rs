@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::vocabulary::{self, Dice};
 use annulet::base::clock::Clock;
 use annulet::base::number::parse_i64;
+use annulet::base::slot::SLOT_COUNT;
 use annulet::commands;
 use annulet::exec::{CommandTable, Entry};
 use annulet::spec::{Begin, Flag};
@@ -21,6 +22,9 @@ pub const DATABASES: u64 = 4;
 
 /// Members of a large collection: enough to be offloaded, few enough that collections overlap.
 const MEMBERS: u64 = 40_000;
+
+/// Hash slots of the server.
+const SLOTS: u64 = SLOT_COUNT as u64;
 
 /// Bytes of the largest value.
 const BIG_BYTES_MAX: u64 = 1 << 20;
@@ -201,6 +205,12 @@ impl<'a> Draw<'a> {
                 "$many" => self.put_many(&mut args, false, false),
                 "$scored" => self.put_many(&mut args, true, false),
                 "$pairs" => self.put_many(&mut args, false, true),
+                "$slots" => {
+                    let first = self.dice.below(SLOTS);
+                    let count = *self.dice.pick(&[1, 200, 4_000, SLOTS]);
+                    let last = (first + count).min(SLOTS) - 1;
+                    args.extend([first, last].map(|slot| slot.to_string().into_bytes()));
+                }
                 "$some" => {
                     let start = self.dice.below(MEMBERS);
                     (start..start + 300).for_each(|number| args.push(member(number)));
