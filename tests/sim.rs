@@ -19,6 +19,8 @@ mod evicted;
 mod followed;
 #[path = "sim/full.rs"]
 mod full;
+#[path = "sim/gathered.rs"]
+mod gathered;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/handed_over.rs"]

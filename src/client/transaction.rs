@@ -12,7 +12,7 @@
 //! because the locks would otherwise stay.
 
 use super::flight::Flight;
-use crate::exec::{Merge, Records, Ticket, Wait};
+use crate::exec::{KeyCollector, Merge, Records, Ticket, Wait};
 use crate::gate::Place;
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId, TxnPart};
@@ -71,6 +71,9 @@ pub struct Transaction {
     pub pause_flags: Option<Flag>,
     /// How far the keys of the next command are in the parts, if they are added in slices.
     pub spread: Spread,
+    /// Set while the keys of the next command, which has very many, are added to the keys that
+    /// their owners fetch.
+    pub collector: Option<Box<KeyCollector>>,
     /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
 }

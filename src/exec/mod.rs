@@ -13,6 +13,7 @@ mod debug;
 mod facts;
 mod filter;
 mod functions;
+mod key_collector;
 mod key_lock;
 mod key_set;
 mod key_slots;
@@ -60,6 +61,7 @@ pub use debug::{DebugAsk, DebugMerge};
 pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use functions::Functions;
+pub use key_collector::KeyCollector;
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use key_set::KeySet;
 pub use key_slots::KeySlots;
@@ -91,7 +93,7 @@ pub use tracking::{PrefixSet, Trackers, Tracking, TrackingMode};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use walk::{Walk, WalkFn};
 pub use weight::{
-    COPIED_BYTES, READ_BYTES, Weighing, Weight, WeightFn, count_at, long_weight, option_count,
-    step_weight,
+    COPIED_BYTES, READ_BYTES, Weighing, Weight, WeightFn, count_at, long_weight, long_weight_of,
+    option_count, step_weight, weight_of_value,
 };
-pub use workspace::{OffloadedRun, Workspace, WorkspaceRun, Workspaces};
+pub use workspace::{Closing, OffloadedRun, Workspace, WorkspaceRun, Workspaces};

@@ -13,7 +13,7 @@
 use super::batch::{BatchArgs, Item};
 use super::table::Entry;
 use crate::base::number::parse_i64;
-use crate::keyspace::{Slice, View};
+use crate::keyspace::{DetachedValue, Slice, View};
 use crate::resp::Args;
 use crate::value::{Container, Kind};
 
@@ -25,6 +25,9 @@ pub const READ_BYTES: usize = 512;
 
 /// Elements in whose time a command uses one argument.
 const ARG_WEIGHT: usize = 2;
+
+/// Elements in whose time a key is locked, its value lent to another shard, and taken back.
+const GATHERED_WEIGHT: usize = 8;
 
 /// Elements in whose time a command begins and ends, if it is one of several.
 const COMMAND_WEIGHT: usize = 6;
@@ -83,6 +86,28 @@ pub fn long_weight(
     };
     let is_long = elements >= enough && !item.discovers;
     is_long.then_some(elements)
+}
+
+/// Returns the weight of a command like [`long_weight`], if the values of its keys have `elements`
+/// elements in total. It is at least as long as the sum of these.
+pub fn long_weight_of(
+    item: &Item,
+    batch_args: &mut BatchArgs<'_>,
+    elements: usize,
+    enough: usize,
+) -> Option<usize> {
+    let mut by_args = || item.entry.args_weight(&batch_args.of(item), enough);
+    let elements = match item.entry.command.weight {
+        Weight::Light => return None,
+        Weight::Args => by_args(),
+        Weight::Values | Weight::Of(_) => elements.max(by_args()),
+    };
+    (elements >= enough && !item.discovers).then_some(elements)
+}
+
+/// Returns the weight of a fetched value, in elements.
+pub fn weight_of_value(value: &DetachedValue) -> usize {
+    value.elements(COPIED_BYTES, SAMPLES)
 }
 
 impl<'a> Weighing<'a> {
@@ -240,6 +265,21 @@ impl Entry {
     #[inline]
     pub fn has_many_keys(&self, argc: usize, enough: usize) -> bool {
         ARG_WEIGHT * argc >= enough && self.may_be_spread(argc)
+    }
+
+    /// Returns whether a command with `argc` arguments may gather too many keys for one step.
+    #[inline]
+    pub fn gathers_many_keys(&self, argc: usize, enough: usize) -> bool {
+        GATHERED_WEIGHT * argc >= enough && self.gathers_keys()
+    }
+
+    /// Returns whether a command with these arguments, which gathers keys and discovers none, does
+    /// so in steps. If one shard has all its keys (`is_one`), a command that is never long runs
+    /// there, on the keys themselves.
+    pub fn gathers_in_steps(&self, args: &Args<'_>, is_one: bool, enough: usize) -> bool {
+        let stays = is_one && matches!(self.command.weight, Weight::Light);
+        let keys = || self.key_args(args).map_or(0, |keys| keys.len());
+        self.gathers_many_keys(args.len(), enough) && !stays && GATHERED_WEIGHT * keys() >= enough
     }
 
     /// Returns whether a command with `argc` arguments has several keys, and can run on one group

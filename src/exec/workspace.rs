@@ -168,6 +168,37 @@ pub(super) fn run_away(
     OffloadedRun { effects, error, wait, events, suspended, ..Default::default() }
 }
 
+/// A workspace that is being emptied.
+#[derive(Debug)]
+pub struct Closing {
+    slice: Box<Slice>,
+    remote_keys: std::vec::IntoIter<(usize, RemoteKey)>,
+    /// Number of the next key on the workspace.
+    next: u64,
+}
+
+impl Closing {
+    /// Begins to empty a workspace.
+    pub fn new(workspace: Workspace) -> Closing {
+        let Workspace { mut slice, remote_keys } = workspace;
+        // Keys that the command left expired expire at their owner, which propagates the expiry.
+        slice.set_role(ExpiryRole::Loading);
+        Closing { slice, remote_keys: remote_keys.into_iter(), next: 0 }
+    }
+
+    /// Takes the next key from the workspace. Calls `store` if its owner must store the value, see
+    /// [`Workspaces::close`]. Returns false if there are no more keys.
+    pub fn take_next(&mut self, store: &mut dyn FnMut(usize, RemoteKey)) -> bool {
+        let Some((part, remote_key)) = self.remote_keys.next() else { return false };
+        let number = self.next;
+        self.next += 1;
+        if let Some(remote_key) = remote_key.take_from(&mut self.slice, number) {
+            store(part, remote_key);
+        }
+        true
+    }
+}
+
 /// Creates workspaces and takes them back.
 #[derive(Debug)]
 pub struct Workspaces {
@@ -216,14 +247,15 @@ impl Workspaces {
         workspace: Workspace,
         store: &mut dyn FnMut(usize, RemoteKey),
     ) -> &mut Slice {
-        let Workspace { mut slice, remote_keys, .. } = workspace;
-        // Keys that the command left expired expire at their owner, which propagates the expiry.
-        slice.set_role(ExpiryRole::Loading);
-        for (number, (part, remote_key)) in remote_keys.into_iter().enumerate() {
-            if let Some(remote_key) = remote_key.take_from(&mut slice, number as u64) {
-                store(part, remote_key);
-            }
-        }
+        let mut closing = Closing::new(workspace);
+        while closing.take_next(store) {}
+        self.end(closing)
+    }
+
+    /// Takes an emptied workspace back.
+    pub fn end(&mut self, closing: Closing) -> &mut Slice {
+        let Closing { mut slice, remote_keys, .. } = closing;
+        assert!(remote_keys.len() == 0, "all keys were taken from the workspace");
         slice.set_role(ExpiryRole::Primary);
         self.spare.insert(slice)
     }

@@ -19,9 +19,9 @@
 
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Payload, Place};
-use crate::value::Object;
 use crate::value::hash::Field;
 use crate::value::string::Str;
+use crate::value::{Object, ObjectRef};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -57,6 +57,19 @@ impl DetachedValue {
     /// Returns whether the value is boxed. Such a value leaves its slice if it is fetched to write.
     pub fn is_boxed(&self) -> bool {
         matches!(self.value, Value::Object(_) | Value::Large(_))
+    }
+
+    /// Returns the number of the value's elements, or its bytes in units of `unit_bytes` if these
+    /// are more. Bytes are estimated from `samples` of the elements.
+    pub fn elements(&self, unit_bytes: usize, samples: usize) -> usize {
+        let whole =
+            |object: ObjectRef<'_>| object.len().max(object.memory_bytes(samples) / unit_bytes);
+        match &self.value {
+            Value::Int(_) | Value::Inline(_) => 1,
+            Value::Large(bytes) => bytes.len() / unit_bytes,
+            Value::Object(object) => whole(object.by_ref()),
+            Value::Lent(object) => whole(object.by_ref()),
+        }
     }
 
     /// Returns whether the value has no elements, so that no key may hold it.

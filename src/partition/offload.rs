@@ -14,7 +14,7 @@ use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::exec::{
-    BatchArgs, Item, Mode, OffloadedRun, Offloads, Records, SuspendedScript, Workspace,
+    BatchArgs, Closing, Item, Mode, OffloadedRun, Offloads, Records, SuspendedScript, Workspace,
     long_weight, remote_keys_of,
 };
 use crate::mesh::{Envelope, Work};
@@ -250,7 +250,7 @@ impl Partition {
         let mut stores = Vec::new();
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
         let before = self.enter_caller(part.reply_to.caller(part.home));
-        self.store(&mut stores);
+        self.store(stores.drain(..));
         // Behind what the command itself has changed: PFCOUNT keeps its result in the value.
         if item.is_tracked && item.entry.reads_tracked() {
             let (_, mut batch_args, ..) = part.parts();
@@ -303,6 +303,12 @@ impl Partition {
         store: &mut dyn FnMut(usize, crate::exec::RemoteKey),
     ) {
         let slice = self.tools.workspaces.close(workspace, store);
+        super::housekeeping::publish_stats(&self.env.board, slice);
+    }
+
+    /// Takes a workspace back that was emptied.
+    pub fn end_workspace(&mut self, closing: Closing) {
+        let slice = self.tools.workspaces.end(closing);
         super::housekeeping::publish_stats(&self.env.board, slice);
     }
 }

@@ -9,6 +9,7 @@ use crate::keyspace::ExpiryRole;
 use crate::mesh::{Envelope, Registration, Stage, Survey, TxnPart, Work};
 use crate::observe::Stage as TraceStage;
 use crate::txn::LockId;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Returns the arguments of a command, each in its own memory.
@@ -120,8 +121,10 @@ impl Partition {
         self.check_watched(part.txn_mut());
         self.check_served(&mut part);
         let is_broken = part.txn_mut().is_broken;
-        let may_run = !is_broken && !part.items.is_empty();
-        if may_run && (part.txn_mut().is_sliced || self.is_offloaded(&mut part)) {
+        let has_commands = !part.items.is_empty();
+        let is_sliced = has_commands && part.txn_mut().is_sliced;
+        let is_sliced = is_sliced || self.moves_many_values(part.txn_mut());
+        if !is_broken && (is_sliced || has_commands && self.is_offloaded(&mut part)) {
             let lock = self.lock_running(&mut part, place);
             self.begin_slices(part, lock, records);
             self.set_time(turn_us);
@@ -175,13 +178,14 @@ impl Partition {
     ) {
         let caller = part.reply_to.caller(part.home);
         let before = self.enter_caller(caller);
-        self.store(&mut part.txn_mut().stores);
+        self.store(part.txn_mut().stores.drain(..));
         if !part.items.is_empty() {
             let mut waker = Waker { lock, ..Waker::new(records.as_deref_mut()) };
             self.run_part(part, RunMode::Transaction, &mut waker);
         }
         self.enter_caller(caller);
-        self.fetch(part.txn_mut(), records);
+        let txn = part.txn_mut();
+        self.fetch(txn, 0..txn.fetches.len(), records);
         self.enter_caller(before);
     }
 
@@ -222,10 +226,15 @@ impl Partition {
         }
     }
 
-    /// Fetches the values of keys for the transaction's home.
-    pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+    /// Fetches the values of some of the keys that the transaction's home has asked for.
+    pub(super) fn fetch(
+        &mut self,
+        txn: &mut TxnPart,
+        range: Range<usize>,
+        records: Option<&mut Records>,
+    ) {
         let role = self.begin_fetch(txn.fetch_writes);
-        for remote_key in &mut txn.fetches {
+        for remote_key in &mut txn.fetches[range] {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
             let is_shared = !to_write && self.locks.shares(Some(txn.lock), key.hash);
@@ -253,12 +262,12 @@ impl Partition {
     }
 
     /// Stores the values that a command has left on a workspace.
-    pub(super) fn store(&mut self, stores: &mut Vec<RemoteKey>) {
-        if stores.is_empty() {
+    pub(super) fn store(&mut self, stores: impl ExactSizeIterator<Item = RemoteKey>) {
+        if stores.len() == 0 {
             return;
         }
         let role = self.slice.set_role(ExpiryRole::Loading);
-        stores.drain(..).for_each(|remote_key| remote_key.store_in(&mut self.slice));
+        stores.for_each(|remote_key| remote_key.store_in(&mut self.slice));
         self.slice.set_role(role);
         self.tell_events();
         self.publish();

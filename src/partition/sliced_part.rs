@@ -5,7 +5,8 @@
 //!   round arrives --its locks are granted--> queue --one slice a turn--> queue ... --> ends
 //!                 '--a lock conflicts------> waits --granted--> queue       ^
 //!   queue --its next command is long--> offload pool --stores what changed--'
-//!   ends:  fetches values, serves blocked clients, replies; OneShot and Release free the locks
+//!   slice: stores values that the unit brings, runs commands, fetches values for its home
+//!   ends:  serves blocked clients, replies; OneShot and Release free the locks
 //! ```
 //! Between two slices other units run, as far as the part's locks allow. So the unit is atomic: no
 //! other unit sees or changes its keys before it is over. All of its commands see one time. Blocked
@@ -16,12 +17,12 @@
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
-use super::slices::{SLICE_ELEMENTS_MAX, SLICE_NS_MAX, SlicedPart};
+use super::slices::{SLICE_ELEMENTS_MAX, SLICE_NS_MAX, SlicedPart, VALUE_WEIGHT};
 use super::timing::BatchTiming;
 use crate::exec::{
     BATCH_COMMANDS_MAX, Item, KeyLock, Mode, Records, Scope, SuspendedScript, step_weight,
 };
-use crate::mesh::{Envelope, Stage};
+use crate::mesh::{Envelope, Stage, TxnPart};
 use crate::txn::LockId;
 use std::ops::Range;
 
@@ -43,27 +44,42 @@ impl Partition {
         self.locks.request_set(&key_locks, set)
     }
 
-    /// Makes the commands of a part run in slices, from the next [`Partition::run_slices`] on.
+    /// Makes the round of a part run in slices, from the next [`Partition::run_slices`] on.
     pub(super) fn begin_slices(
         &mut self,
         mut part: Box<Envelope>,
         lock: LockId,
         records: Option<Records>,
     ) {
-        // Surveys must not see the part before it is over.
-        self.unfinished.begin_round(lock);
-        let before = self.enter_caller(part.reply_to.caller(part.home));
-        self.store(&mut part.txn_mut().stores);
-        self.enter_caller(before);
-        let at = part.items[0].at;
+        let txn = part.txn_mut();
+        let (stores, at) = (std::mem::take(&mut txn.stores).into_iter(), txn.fetch_at);
+        if stores.len() > 0 || !part.items.is_empty() {
+            // Surveys must not see the part before it is over.
+            self.unfinished.begin_round(lock);
+        }
+        let at = part.items.first().map_or(at, |item| item.at);
         self.slices.parts.push_back(SlicedPart {
             part,
+            stores,
             next: 0,
+            fetched: 0,
             lock,
             records,
             spent: (at, 0),
             script: None,
         });
+    }
+
+    /// Returns whether a part of a unit in slices has more values to store and to fetch than one
+    /// slice takes.
+    pub(super) fn moves_many_values(&self, txn: &TxnPart) -> bool {
+        let values = txn.stores.len() + txn.fetches.len();
+        txn.is_sliced && VALUE_WEIGHT * values > self.slice_elements_max()
+    }
+
+    /// Returns the most elements of a slice of a part.
+    fn slice_elements_max(&self) -> usize {
+        self.long_elements_min().min(SLICE_ELEMENTS_MAX)
     }
 
     /// Returns whether work waits for its next slice.
@@ -85,29 +101,28 @@ impl Partition {
         let Some(mut sliced) = self.slices.parts.pop_front() else { return false };
         let now_us = sliced.part.txn_mut().now_us.expect("the part's first round has set it");
         let turn_us = self.set_time(now_us);
-        let long = self.run_slice_of(&mut sliced);
+        let next = self.run_slice_of(&mut sliced);
         let ready = std::iter::from_fn(|| self.slice.take_ready());
         sliced.part.txn_mut().ready.extend(ready);
-        if let Some(elements) = long {
-            let SlicedPart { mut part, next, lock, records, spent, .. } = sliced;
-            self.note_spent(&mut part, spent);
-            self.send_to_pool(part, next, (lock, records), elements);
-            self.set_time(turn_us);
-            return true;
+        match next {
+            Next::Slice => {
+                self.journal.firm_up_expired(sliced.lock, sliced.records.as_ref());
+                self.slices.parts.push_back(sliced);
+                self.set_time(turn_us);
+            }
+            Next::Pool(elements) => {
+                let SlicedPart { mut part, next, lock, records, spent, .. } = sliced;
+                self.note_spent(&mut part, spent);
+                self.send_to_pool(part, next, (lock, records), elements);
+                self.set_time(turn_us);
+            }
+            Next::Nothing => {
+                let SlicedPart { mut part, lock, records, spent, .. } = sliced;
+                self.note_spent(&mut part, spent);
+                self.set_time(turn_us);
+                self.end_slices(part, lock, records);
+            }
         }
-        if sliced.next < sliced.part.items.len() {
-            self.journal.firm_up_expired(sliced.lock, sliced.records.as_ref());
-            self.slices.parts.push_back(sliced);
-            self.set_time(turn_us);
-            return true;
-        }
-        let SlicedPart { mut part, lock, mut records, spent, .. } = sliced;
-        self.note_spent(&mut part, spent);
-        let before = self.enter_caller(part.reply_to.caller(part.home));
-        self.fetch(part.txn_mut(), records.as_mut());
-        self.enter_caller(before);
-        self.set_time(turn_us);
-        self.end_slices(part, lock, records);
         true
     }
 
@@ -122,35 +137,72 @@ impl Partition {
         let ready = std::iter::from_fn(|| self.slice.take_ready());
         part.txn_mut().ready.extend(ready);
         let spent = (part.items[at].at, 0);
-        let (next, script) = (at + 1, None);
-        self.slices.parts.push_back(SlicedPart { part, next, lock, records, spent, script });
+        self.slices.parts.push_back(SlicedPart {
+            part,
+            stores: Vec::new().into_iter(),
+            next: at + 1,
+            fetched: 0,
+            lock,
+            records,
+            spent,
+            script: None,
+        });
     }
 
-    /// Runs the next commands of a part, for a limited time. Returns the weight of the next one if
-    /// it must run on the pool.
-    fn run_slice_of(&mut self, sliced: &mut SlicedPart) -> Option<usize> {
+    /// Does the next work of a part, for a limited time: stores values, runs commands, fetches
+    /// values.
+    fn run_slice_of(&mut self, sliced: &mut SlicedPart) -> Next {
         let stop_ns = self.env.clock_ns() + SLICE_NS_MAX;
+        let mut left = self.slice_elements_max();
+        self.store_some(sliced, &mut left);
+        if left == 0 {
+            return Next::Slice;
+        }
         if let Some(script) = sliced.script.take() {
             self.resume_in_slices(sliced, script);
             if sliced.script.is_some() {
-                return None;
+                return Next::Slice;
             }
         }
-        let mut left = self.long_elements_min().min(SLICE_ELEMENTS_MAX);
-        while left > 0 && sliced.next < sliced.part.items.len() {
-            let long = self.long_command(&mut sliced.part, sliced.next);
-            if long.is_some() {
-                return long;
+        while sliced.next < sliced.part.items.len() {
+            if left == 0 {
+                return Next::Slice;
+            }
+            if let Some(elements) = self.long_command(&mut sliced.part, sliced.next) {
+                return Next::Pool(elements);
             }
             let enough = self.long_elements_min();
             let range = next_batch(&sliced.part.items, sliced.next, (&mut left, enough));
             sliced.next = range.end;
             self.run_some(sliced, range);
             if sliced.script.is_some() || self.env.clock_ns() >= stop_ns {
-                return None;
+                return if sliced.is_over() { Next::Nothing } else { Next::Slice };
             }
         }
-        None
+        self.fetch_some(sliced, left);
+        if sliced.is_over() { Next::Nothing } else { Next::Slice }
+    }
+
+    /// Stores further values, and reduces what is left of the slice by their weight.
+    fn store_some(&mut self, sliced: &mut SlicedPart, left: &mut usize) {
+        if sliced.stores.len() == 0 {
+            return;
+        }
+        let values = left.div_ceil(VALUE_WEIGHT).min(sliced.stores.len());
+        *left = left.saturating_sub(VALUE_WEIGHT * values);
+        let before = self.enter_caller(sliced.part.reply_to.caller(sliced.part.home));
+        self.store(sliced.stores.by_ref().take(values));
+        self.enter_caller(before);
+    }
+
+    /// Fetches further values, within what is left of the slice.
+    fn fetch_some(&mut self, sliced: &mut SlicedPart, left: usize) {
+        let SlicedPart { part, fetched, records, .. } = sliced;
+        let end = part.txn_mut().fetches.len().min(*fetched + left.div_ceil(VALUE_WEIGHT));
+        let before = self.enter_caller(part.reply_to.caller(part.home));
+        self.fetch(part.txn_mut(), *fetched..end, records.as_mut());
+        self.enter_caller(before);
+        *fetched = end;
     }
 
     /// Runs some commands of a part. Further keys of a command run alone, and their time is added
@@ -223,6 +275,25 @@ impl Partition {
         }
         self.put_answer_first(first);
         self.run_rechecks();
+    }
+}
+
+/// What follows a slice of a part.
+enum Next {
+    /// The next slice.
+    Slice,
+    /// The next command runs on the pool, and weighs this number of elements.
+    Pool(usize),
+    /// The end of the round.
+    Nothing,
+}
+
+impl SlicedPart {
+    /// Returns whether all work of the round is done.
+    fn is_over(&mut self) -> bool {
+        let fetches = self.part.txn_mut().fetches.len();
+        let has_run = self.script.is_none() && self.next == self.part.items.len();
+        self.stores.len() == 0 && has_run && self.fetched == fetches
     }
 }
 

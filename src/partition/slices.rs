@@ -1,7 +1,7 @@
 //! Work in slices, between which other units run: walks over all keys, parts of units with very
 //! many commands or keys, and the cut for a snapshot.
 
-use crate::exec::{CutSink, Records, SuspendedScript};
+use crate::exec::{CutSink, Records, RemoteKey, SuspendedScript};
 use crate::mesh::Envelope;
 use crate::snapshot::Lent;
 use crate::txn::LockId;
@@ -13,6 +13,9 @@ pub(super) const SLICE_ELEMENTS_MAX: usize = 5_000;
 
 /// The most nanoseconds of a slice, whatever its commands are. The clock is read after each batch.
 pub(super) const SLICE_NS_MAX: u64 = 250_000;
+
+/// Elements in whose time a value is stored or fetched.
+pub(super) const VALUE_WEIGHT: usize = 8;
 
 /// The most nanoseconds of a slice of a cut. It is short, because clients wait for one slice in
 /// each turn until the cut is complete.
@@ -38,8 +41,12 @@ pub(super) struct Slices {
 #[derive(Debug)]
 pub(super) struct SlicedPart {
     pub(super) part: Box<Envelope>,
+    /// Values that are stored before the first command.
+    pub(super) stores: std::vec::IntoIter<RemoteKey>,
     /// Index of the next command.
     pub(super) next: usize,
+    /// Number of keys whose values were fetched, after the last command.
+    pub(super) fetched: usize,
     pub(super) lock: LockId,
     pub(super) records: Option<Records>,
     /// Index of the command that ran last, and the nanoseconds of its slices.

@@ -7,7 +7,7 @@
 use crate::acl::Denial;
 use crate::client::Connection;
 use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, KeySlots, Process, Session};
-use crate::gate::{Admission, Place, admit, find, is_http};
+use crate::gate::{Admission, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
 use crate::partition::Env;
@@ -285,8 +285,8 @@ impl Gatherer {
             return None;
         }
         let db = connection.session.db;
-        let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
         let discovers = entry.discovers_keys(&args, process);
+        let has_many_keys = self.has_many_keys((entry, discovers), &args, router);
         let with = (entry, discovers, has_many_keys);
         let (place, slot) = self.place(with, &args, db, env);
         let place = entry.place_on_port(connection.session.port_of).map_or(place, Place::Shard);
@@ -357,6 +357,34 @@ fn may_forward(entry: &Entry, args: &Args<'_>, awaited: &Awaited) -> bool {
 }
 
 impl Gatherer {
+    /// Returns whether a command has too many keys for one step: it runs as a unit in steps.
+    #[inline]
+    fn has_many_keys(
+        &self,
+        (entry, discovers): (&Entry, bool),
+        args: &Args<'_>,
+        router: &Router,
+    ) -> bool {
+        let (argc, enough) = (args.len(), self.long_elements_min);
+        entry.has_many_keys(argc, enough)
+            || entry.gathers_many_keys(argc, enough)
+                && self.gathers_in_steps((entry, discovers), args, router)
+    }
+
+    /// Returns whether a command that gathers keys and has very many arguments runs in steps. One
+    /// that may block does not: it lists its client at the owners of its keys.
+    #[cold]
+    fn gathers_in_steps(
+        &self,
+        (entry, discovers): (&Entry, bool),
+        args: &Args<'_>,
+        router: &Router,
+    ) -> bool {
+        let is_one = router.place((entry, discovers), args, self.home).0 != Place::Several;
+        let enough = self.long_elements_min;
+        !discovers && !entry.may_wait(args) && entry.gathers_in_steps(args, is_one, enough)
+    }
+
     /// Returns where a command runs, and the hash slot of its first key; several shards if it has
     /// very many keys.
     #[inline]

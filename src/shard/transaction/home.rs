@@ -208,21 +208,29 @@ impl Shard {
     /// Requests the values of a command's keys from their owners.
     pub(in crate::shard) fn request_keys(&mut self, transaction: &mut Transaction, item: &Item) {
         assert!(item.entry.gathers_keys(), "{} does not gather keys", item.entry.name);
+        self.begin_fetching(transaction, item);
         let (_, mut batch_args) = transaction.queue.parts();
         let args = batch_args.of(item);
-        let is_tracked = item.is_tracked
-            && item.entry.may_read_tracked()
-            && !item.entry.tracked_args(&args).is_empty();
         let remote_keys = remote_keys_of(item, &args, self.partition.slice().databases());
         for remote_key in remote_keys {
             let owner = self.env.router.owner(remote_key.slot);
             let part = (0..transaction.parts())
                 .find(|part| transaction.flight.owner(*part) == owner)
                 .expect("the owners of its keys take part");
+            transaction.flight.txn_mut(part).fetches.push(remote_key);
+        }
+    }
+
+    /// Tells the parts for which command their shards fetch keys in the next round.
+    pub(super) fn begin_fetching(&self, transaction: &mut Transaction, item: &Item) {
+        let (_, mut batch_args) = transaction.queue.parts();
+        let is_tracked = item.is_tracked
+            && item.entry.may_read_tracked()
+            && !item.entry.tracked_args(&batch_args.of(item)).is_empty();
+        for part in 0..transaction.parts() {
             let txn = transaction.flight.txn_mut(part);
             (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.may_change_keys());
             txn.is_tracked = is_tracked;
-            txn.fetches.push(remote_key);
         }
     }
 
@@ -234,17 +242,34 @@ impl Shard {
         mut transaction: Box<Transaction>,
         at: usize,
     ) -> Option<Box<Transaction>> {
-        let propagates = self.replication.feed.is_on();
-        let mut workspace = self.partition.open_workspace(propagates);
+        let mut workspace = self.open_for(&mut transaction);
         for part in 0..transaction.parts() {
             for remote_key in std::mem::take(&mut transaction.flight.txn_mut(part).fetches) {
                 workspace.add(part, remote_key);
             }
         }
-        transaction.is_recorded = propagates;
+        let elements = self.long_weight(&mut transaction, at, &workspace);
+        self.run_on_workspace(transaction, at, workspace, elements)
+    }
+
+    /// Returns an empty workspace for a command of a transaction.
+    pub(super) fn open_for(&mut self, transaction: &mut Transaction) -> Box<Workspace> {
+        transaction.is_recorded = self.replication.feed.is_on();
+        self.partition.open_workspace(transaction.is_recorded)
+    }
+
+    /// Runs a command on a workspace that has its values, like [`Shard::run_gathered`]. It is
+    /// offloaded if its weight in elements is given.
+    pub(super) fn run_on_workspace(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        at: usize,
+        mut workspace: Box<Workspace>,
+        elements: Option<usize>,
+    ) -> Option<Box<Transaction>> {
         let started_ns = self.env.clock_ns();
         let now_ms = self.partition.env().now.unix_ms();
-        if let Some(elements) = self.long_weight(&mut transaction, at, &workspace) {
+        if let Some(elements) = elements {
             let config = self.env.config.clone();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
             let offloads = self.transactions.offloads.as_mut().expect("checked before");
@@ -268,18 +293,18 @@ impl Shard {
             return None;
         }
         self.partition.end_cause();
-        self.settle_gathered(&mut transaction, at, *workspace, (ran, started_ns));
-        Some(transaction)
+        self.settle_gathered(transaction, at, *workspace, (ran, started_ns))
     }
 
-    /// Ends a command that has run on fetched values: it has replied, or it blocks.
+    /// Ends a command that has run on fetched values: it has replied, or it blocks. Returns none if
+    /// the values are taken from the workspace in steps; the transaction continues afterwards.
     fn settle_gathered(
         &mut self,
-        transaction: &mut Transaction,
+        mut transaction: Box<Transaction>,
         at: usize,
         workspace: Workspace,
         (mut ran, started_ns): (OffloadedRun, u64),
-    ) {
+    ) -> Option<Box<Transaction>> {
         let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) else {
             return self.end_gathered(transaction, at, workspace, (ran, started_ns));
         };
@@ -292,6 +317,7 @@ impl Shard {
         self.env.board.counters.changes.add(ran.effects.changes);
         self.partition.tell(&ran.events);
         self.store_later(&mut transaction.flight, workspace);
+        Some(transaction)
     }
 
     /// Sets the connection whose command runs at home.
@@ -311,9 +337,10 @@ impl Shard {
             self.transactions.offloads.as_mut().and_then(|offloads| offloads.receive())
         {
             found = true;
-            let (mut transaction, at, workspace, ran) = job.into_parts();
-            self.settle_gathered(&mut transaction, at, *workspace, ran);
-            self.advance(transaction, false);
+            let (transaction, at, workspace, ran) = job.into_parts();
+            if let Some(transaction) = self.settle_gathered(transaction, at, *workspace, ran) {
+                self.advance(transaction, false);
+            }
         }
         found
     }
@@ -343,19 +370,25 @@ impl Shard {
         long_weight(&workspace.slice, &item, &mut batch_args, enough)
     }
 
+    /// Ends a command that has replied, see [`Shard::settle_gathered`].
     pub(super) fn end_gathered(
         &mut self,
-        transaction: &mut Transaction,
+        mut transaction: Box<Transaction>,
         at: usize,
         workspace: Workspace,
         (ran, started_ns): (OffloadedRun, u64),
-    ) {
+    ) -> Option<Box<Transaction>> {
         let item = transaction.queue.items[at];
-        self.begin_cause(transaction);
+        self.begin_cause(&transaction);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
         self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
+        if self.goes_in_steps(&transaction, workspace.remote_keys.len()) {
+            self.close_later(transaction, workspace);
+            return None;
+        }
         self.store_later(&mut transaction.flight, workspace);
+        Some(transaction)
     }
 
     /// Makes the owners store the values of a workspace in the next round.

@@ -18,9 +18,11 @@
 //!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
 //!   steps      the work at home on such units
+//!   gathering  the values of a command of such a unit that gathers very many keys
 //! ```
 
 mod exec;
+mod gathering;
 mod handover;
 mod home;
 mod moves;

@@ -22,12 +22,14 @@ impl Shard {
         let (items, mut batch_args) = queue.parts();
         for item in items.iter_mut() {
             Shard::plan_item(&self.env, &mut plan, (session, &mut ahead), item, &mut batch_args);
+            Shard::plan_shards(&self.env, &mut plan, item, &mut batch_args);
         }
         plan.complete((self.env.me as u16, self.env.router.shards()), items, session);
         plan
     }
 
-    /// Adds one command to a plan. `ahead` is the session after the commands before it.
+    /// Adds one command to a plan, without the shards that take part. `ahead` is the session after
+    /// the commands before it.
     pub(super) fn plan_item(
         env: &Env,
         plan: &mut Plan,
@@ -75,10 +77,22 @@ impl Shard {
             item.is_on_port = session.port_of.is_some();
             item.user = session.user_in((entry, ahead.db), &args, env.process.databases);
             plan.gathers |= place == Place::Several && entry.gathers_keys();
-            env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
         }
         plan.has_session |= item.is_at_home();
         plan.has_ask |= entry.command.asks_shards;
         plan.places.push(place);
+    }
+
+    /// Adds the shards on which the last command of a plan runs.
+    pub(super) fn plan_shards(
+        env: &Env,
+        plan: &mut Plan,
+        item: &Item,
+        batch_args: &mut BatchArgs<'_>,
+    ) {
+        if item.entry.on_session().is_none() && !item.entry.publishes() {
+            let (args, place) = (batch_args.of(item), plan.places[plan.places.len() - 1]);
+            env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
+        }
     }
 }

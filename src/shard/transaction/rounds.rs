@@ -111,13 +111,14 @@ impl Shard {
             is_sliced: steps.is_some(),
             pause_flags: steps.as_ref().and_then(|steps| steps.flags),
             spread: Spread::default(),
+            collector: None,
             attempt,
         });
         let (items, mut batch_args) = transaction.queue.parts();
         transaction.flight.written = logged_if_large(&self.env.thresholds, items, &mut batch_args);
         self.open_parts(&mut transaction, &plan.shards, (watched, watcher));
         if let Some(StepsOf { needs, .. }) = steps {
-            state_needs(&mut transaction, needs);
+            needs.state(&mut transaction);
         }
         if transaction.has_locks && is_first_empty {
             // No command runs before all shards have confirmed that the watched keys are unchanged,
@@ -207,9 +208,11 @@ impl Shard {
                 self.count_step(&transaction, 1);
                 transaction = self.run_gathered(transaction, at).expect("it has no large keys");
             } else if transaction.gathers(at) {
+                if !self.request_more_keys(&mut transaction, &item) {
+                    return self.split_later(transaction, is_first);
+                }
                 transaction.gathering = Some(at);
                 transaction.next += 1;
-                self.request_keys(&mut transaction, &item);
             } else {
                 self.add_segment(&mut transaction);
             }
@@ -379,7 +382,7 @@ impl Shard {
             let rest = if transaction.discovers(at) {
                 self.run_on_slices(transaction, at)
             } else {
-                self.run_gathered(transaction, at)
+                self.run_or_bring(transaction, at)
             };
             self.partition.set_time(turn_us);
             let Some(rest) = rest.and_then(|rest| self.carry_on(rest)) else { return };
@@ -476,20 +479,5 @@ impl Shard {
         }
         self.post_next_round();
         self.expect_effects();
-    }
-}
-
-/// Writes the needs of a transaction whose work goes in steps into its parts.
-fn state_needs(transaction: &mut Transaction, needs: Needs) {
-    let Needs { wide, mut shards } = needs;
-    for part in 0..transaction.parts() {
-        let mut envelope = transaction.flight.take(part);
-        let of_shard = &mut shards[usize::from(envelope.owner)];
-        envelope.reserve(of_shard.items, of_shard.args, of_shard.bytes);
-        let txn = envelope.txn_mut();
-        txn.is_sliced = true;
-        txn.key_locks.extend_from_slice(&wide);
-        txn.key_set = Some(Box::new(std::mem::take(&mut of_shard.keys)));
-        transaction.flight.put_back(envelope);
     }
 }

@@ -79,7 +79,9 @@ impl Shard {
             self.partition.close_workspace(workspace, &mut |_, _| {});
             self.end_on_slices(&mut transaction, at, (ran, started_ns));
         } else {
-            self.end_gathered(&mut transaction, at, workspace, (ran, started_ns));
+            let ended = self.end_gathered(transaction, at, workspace, (ran, started_ns));
+            let Some(rest) = ended else { return };
+            transaction = rest;
             if transaction.has_slices() {
                 self.store_here(&mut transaction);
             }

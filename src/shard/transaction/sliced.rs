@@ -2,11 +2,11 @@
 
 use super::planned::Plan;
 use crate::client::{Merging, Transaction};
-use crate::exec::{KeyLock, KeySet, Scope, Session};
+use crate::exec::{Closing, KeyLock, KeySet, RemoteKey, Scope, Session, Workspace};
 use crate::mesh::ReplyAddress;
 use crate::resp::Output;
 use crate::shard::telemetry::large::LargeReplies;
-use crate::spec::Flag;
+use crate::spec::{Flag, KeySpec};
 use crate::txn::Queue;
 
 /// The next step of such a unit.
@@ -21,6 +21,10 @@ pub(in crate::shard) enum Step {
         /// Flags that decide whether a pause delays the unit. None: no pause does.
         flags: Option<Flag>,
     },
+    /// Brings further values to the workspace of a command that gathers very many keys.
+    Bring(Box<BringStep>),
+    /// Takes further values from the workspace of such a command, which has run.
+    Close(Box<CloseStep>),
     /// Merges further replies.
     Merge(Box<MergeStep>),
 }
@@ -30,7 +34,7 @@ impl Step {
     pub(super) fn merging(&mut self) -> Option<&mut Transaction> {
         match self {
             Step::Merge(step) => Some(&mut step.transaction),
-            Step::Plan(_) | Step::Split { .. } => None,
+            Step::Plan(_) | Step::Split { .. } | Step::Bring(_) | Step::Close(_) => None,
         }
     }
 }
@@ -50,8 +54,11 @@ pub(in crate::shard) struct Planning {
     pub(super) ahead: Ahead,
     /// Index of the next command.
     pub(super) next: usize,
-    /// Argument index of the next key of this command. 0: the command has not begun.
+    /// Argument index of the next key of this command. 0: the command has not begun. If the
+    /// command gathers its keys: the index of the next one among `keys`.
     pub(super) arg: usize,
+    /// The keys of this command, if it gathers very many and has begun.
+    pub(super) keys: Vec<(usize, &'static KeySpec)>,
     pub(super) needs: Needs,
 }
 
@@ -83,6 +90,24 @@ pub(in crate::shard) struct ShardNeeds {
     pub(super) bytes: usize,
 }
 
+/// A unit whose command gets the values that were fetched for it.
+pub(in crate::shard) struct BringStep {
+    pub(super) transaction: Box<Transaction>,
+    /// Index of the command.
+    pub(super) at: usize,
+    pub(super) workspace: Box<Workspace>,
+    /// The fetched keys of each part.
+    pub(super) fetched: Vec<std::vec::IntoIter<RemoteKey>>,
+    /// Weight of the values that the command has so far, in elements.
+    pub(super) elements: usize,
+}
+
+/// A unit whose command has run on fetched values.
+pub(in crate::shard) struct CloseStep {
+    pub(super) transaction: Box<Transaction>,
+    pub(super) closing: Closing,
+}
+
 /// A unit whose replies are being merged.
 pub(in crate::shard) struct MergeStep {
     pub(super) transaction: Box<Transaction>,
@@ -101,6 +126,21 @@ impl Needs {
             bytes: 0,
         };
         Needs { wide: Vec::new(), shards: (0..shards).map(of_shard).collect() }
+    }
+
+    /// Writes the needs into the parts of the unit's transaction.
+    pub(super) fn state(self, transaction: &mut Transaction) {
+        let Needs { wide, mut shards } = self;
+        for part in 0..transaction.parts() {
+            let mut envelope = transaction.flight.take(part);
+            let of_shard = &mut shards[usize::from(envelope.owner)];
+            envelope.reserve(of_shard.items, of_shard.args, of_shard.bytes);
+            let txn = envelope.txn_mut();
+            txn.is_sliced = true;
+            txn.key_locks.extend_from_slice(&wide);
+            txn.key_set = Some(Box::new(std::mem::take(&mut of_shard.keys)));
+            transaction.flight.put_back(envelope);
+        }
     }
 
     /// Adds a lock that is wider than a key.

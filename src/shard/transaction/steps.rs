@@ -26,7 +26,7 @@ use crate::client::{Merging, Transaction};
 use crate::exec::{Item, Process, for_each_key_lock, mode_of, step_weight};
 use crate::gate::Place;
 use crate::io::ConnId;
-use crate::resp::{Output, Reply};
+use crate::resp::{Args, Output, Reply};
 use crate::shard::limits::STEP_COMMANDS_MAX;
 use crate::shard::state::Shard;
 use crate::shard::telemetry::large::LargeReplies;
@@ -40,8 +40,13 @@ impl Shard {
             || queue.items.iter().any(|item| item.entry.command.runs_commands)
     }
 
-    fn long_elements_min(&self) -> usize {
+    pub(super) fn long_elements_min(&self) -> usize {
         self.env.config.offload_elements_min as usize
+    }
+
+    /// Returns the most commands and keys of one step.
+    pub(super) fn step_commands_max(&self) -> usize {
+        STEP_COMMANDS_MAX.min(self.long_elements_min())
     }
 
     /// Runs one command with very many keys, which has just been returned by the input.
@@ -85,6 +90,7 @@ impl Shard {
             session,
             next: 0,
             arg: 0,
+            keys: Vec::new(),
             needs: Needs::new(self.env.router.shards(), keys),
             queue,
         };
@@ -102,7 +108,7 @@ impl Shard {
         match step {
             Step::Plan(planning) => self.may_begin(planning.flags),
             Step::Split { is_first: true, flags, .. } => self.may_begin(*flags),
-            Step::Split { .. } | Step::Merge(_) => true,
+            Step::Split { .. } | Step::Bring(_) | Step::Close(_) | Step::Merge(_) => true,
         }
     }
 
@@ -117,10 +123,12 @@ impl Shard {
             return false;
         };
         let step = self.transactions.steps.remove(at).expect("found above");
-        self.transactions.step_left = STEP_COMMANDS_MAX.min(self.long_elements_min());
+        self.transactions.step_left = self.step_commands_max();
         match step {
             Step::Plan(planning) => self.plan_on(planning),
             Step::Split { transaction, is_first, .. } => self.advance(transaction, is_first),
+            Step::Bring(bringing) => self.bring_on(bringing),
+            Step::Close(closing) => self.close_on(closing),
             Step::Merge(merging) => self.merge_on(merging),
         }
         self.transactions.step_left = 0;
@@ -135,7 +143,9 @@ impl Shard {
             }
             let item = planning.queue.items[planning.next];
             let enough = self.long_elements_min();
-            if item.entry.has_many_keys(item.argc as usize, enough) {
+            if !planning.keys.is_empty() {
+                self.plan_gathered(&mut planning);
+            } else if item.entry.has_many_keys(item.argc as usize, enough) {
                 self.plan_keys(&mut planning);
             } else {
                 self.plan_next(&mut planning);
@@ -151,22 +161,30 @@ impl Shard {
         self.begin_rounds(Launch { to, task, plan, watched: &watched, watcher, protocol, steps });
     }
 
-    /// Plans the next command as a whole.
+    /// Plans the next command as a whole; begins with one that gathers very many keys.
     fn plan_next(&mut self, planning: &mut Planning) {
-        let Planning { queue, session, plan, ahead, needs, next, .. } = planning;
+        let enough = self.long_elements_min();
+        let Planning { queue, session, plan, ahead, needs, next, keys, .. } = planning;
         let (items, mut batch_args) = queue.parts();
         let item = &mut items[*next];
         Shard::plan_item(&self.env, plan, (session, ahead), item, &mut batch_args);
+        if gathers_in_steps(item, plan.places[*next], &batch_args.of(item), enough) {
+            *keys = item.entry.key_args(&batch_args.of(item)).unwrap_or_default();
+            plan.places[*next] = Place::Several;
+            plan.gathers = true;
+            return;
+        }
+        Shard::plan_shards(&self.env, plan, item, &mut batch_args);
         let args = batch_args.of(item);
         let (slice, router) = (self.partition.slice(), &self.env.router);
         let hash = |key: &[u8]| slice.key(key).hash;
-        let mut keys = 0;
+        let mut locks = 0;
         for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| match arg {
             None => needs.add_wide(key_lock),
             Some(arg) => {
                 let owner = router.owner_of(&args[arg]);
                 needs.shards[usize::from(owner)].add(key_lock);
-                keys += 1;
+                locks += 1;
             }
         });
         if let Place::Shard(shard) = plan.places[*next] {
@@ -177,7 +195,7 @@ impl Shard {
         }
         *next += 1;
         let left = &mut self.transactions.step_left;
-        *left = left.saturating_sub(1 + keys);
+        *left = left.saturating_sub(1 + locks);
     }
 
     /// Plans further keys of the next command, which has very many.
@@ -256,6 +274,15 @@ impl Shard {
         answer.output.append_moved(output);
         self.end_transaction(transaction, answer);
     }
+}
+
+/// Returns whether a command of a plan gathers its keys in steps.
+fn gathers_in_steps(item: &Item, place: Place, args: &Args<'_>, enough: usize) -> bool {
+    let is_one = place != Place::Several;
+    !item.is_at_home()
+        && !item.entry.publishes()
+        && !item.discovers
+        && item.entry.gathers_in_steps(args, is_one, enough)
 }
 
 /// Returns the flags of all commands together, without those of scripts that change nothing.
