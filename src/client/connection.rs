@@ -34,6 +34,9 @@ use std::collections::HashSet;
 /// Bytes that a watched key uses, on the client's shard and on its owner, without its name.
 pub const WATCH_BYTES: usize = 256;
 
+/// The most bytes of unsent output that `obl` shows in CLIENT LIST; `omem` shows the others.
+const FIRST_BYTES_MAX: usize = 16 << 10;
+
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
@@ -254,6 +257,12 @@ impl Connection {
     pub fn unsent_bytes(&self) -> usize {
         let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
         self.outbox.pending_bytes() + self.stream.unsent_bytes() + pushes
+    }
+
+    /// Returns the first bytes of unsent output, which the reference keeps in a buffer of a fixed
+    /// size. Its output limits do not count them.
+    pub fn first_bytes(&self) -> usize {
+        self.outbox.output.len().min(FIRST_BYTES_MAX)
     }
 
     /// Discards the pushes that have waited for replies.

@@ -6,9 +6,6 @@ use crate::pubsub::Sort;
 use crate::resp::Protocol;
 use std::io::Write;
 
-/// The most bytes of unsent output that `obl` shows; `omem` shows the others.
-const FIRST_BYTES_MAX: usize = 16 << 10;
-
 /// Appends the connection's line without a line end. `now_ms` is monotonic.
 pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out: &mut Vec<u8>) {
     let session = &connection.session;
@@ -17,9 +14,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let asking_bytes = argv_bytes(connection, last);
     let args_bytes = connection.input.args_bytes();
     let pending = connection.outbox.pending_bytes() + connection.stream.unsent_bytes();
-    // The reference shows the first bytes of the output, which are in a buffer of a fixed size, and
-    // all others.
-    let first_bytes = connection.outbox.output.len().min(FIRST_BYTES_MAX);
+    let first_bytes = connection.first_bytes();
     // A client with watched keys has an empty transaction state, which counts as 0 commands.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
     let multi = session.multi.map_or(idle, |multi| multi.commands as i64);

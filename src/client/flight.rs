@@ -424,7 +424,7 @@ impl Flight {
                     reply.bulk(b"0");
                     self.join(members, cursors, &mut reply);
                 }
-                Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
+                Merge::Lines => reply.verbatim("txt", &self.lines(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
                 Merge::Debug(_) | Merge::SlotStats => {
                     let texts = members.iter().map(|&p| self.bytes(p, cursors));
@@ -474,13 +474,21 @@ impl Flight {
         }
     }
 
-    /// Returns the concatenated bulk strings of all parts.
-    fn text(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
-        let mut text = Vec::new();
-        for &part in members {
-            text.extend_from_slice(bulk_text(&self.bytes(part, cursors)));
+    /// Returns the lines of the bulk strings of all parts, in the order of the ids with which they
+    /// begin.
+    fn lines(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
+        let texts: Vec<_> = members.iter().map(|&part| self.bytes(part, cursors)).collect();
+        let mut lines = Vec::new();
+        for text in &texts {
+            let (text, mut begin) = (bulk_text(text), 0);
+            for end in memchr::memchr_iter(b'\n', text) {
+                let line = &text[begin..=end];
+                begin = end + 1;
+                lines.push((line_id(line), line));
+            }
         }
-        text
+        lines.sort_by_key(|(id, _)| *id);
+        lines.iter().flat_map(|(_, line)| *line).copied().collect()
     }
 
     /// Writes the element of one part, drawn by the parts' weights.
@@ -519,6 +527,12 @@ impl Flight {
 fn bulk_text(bytes: &[u8]) -> &[u8] {
     let (len, start) = first_line(bytes);
     &bytes[start..start + len as usize]
+}
+
+/// Returns the number with which a line begins: `id=7 addr=...`.
+fn line_id(line: &[u8]) -> Option<i64> {
+    let end = memchr::memchr(b' ', line)?;
+    parse_i64(line[..end].strip_prefix(b"id=")?)
 }
 
 /// Returns the number in a reply's first line (an integer or a length), and the offset behind the

@@ -171,8 +171,9 @@ pub enum Merge {
     Concat,
     /// Concatenates the arrays. The result is the second element of a scan that is complete.
     Walk,
-    /// Concatenates the bulk strings to one verbatim string.
-    Text,
+    /// Joins the bulk strings to one verbatim string. Each line of it begins with the id of a
+    /// client, and the lines are in the order of these.
+    Lines,
     /// Adds the integers. The reply is OK for a positive sum, otherwise "No such client".
     Killed,
     /// Each part is `[weight, element]`. Draws one element by weight, or null.

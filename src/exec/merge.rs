@@ -54,7 +54,7 @@ pub(super) fn merge_replies(
             let texts: Vec<&[u8]> = values.iter().map(bulk).collect();
             SlotStats::merge(&texts).write(&mut reply);
         }
-        Merge::Walk | Merge::Text | Merge::Killed | Merge::Debug(_) => {
+        Merge::Walk | Merge::Lines | Merge::Killed | Merge::Debug(_) => {
             unreachable!("no command that scripts may run has parts like these")
         }
     }

@@ -132,7 +132,7 @@ impl Output {
         self.ends.truncate(mark.ends);
     }
 
-    /// Removes everything, and keeps at most [`KEPT_OUTPUT_BYTES_MAX`] bytes of memory.
+    /// Removes everything, and keeps its memory if it has at most [`KEPT_OUTPUT_BYTES_MAX`] bytes.
     pub fn clear(&mut self) {
         self.bytes.clear(KEPT_OUTPUT_BYTES_MAX);
         self.shared.clear();

@@ -173,12 +173,14 @@ impl Segments {
         Segments { tail, sealed: rest, base }
     }
 
-    /// Removes everything and keeps at most `bytes_max` bytes of memory.
+    /// Removes everything and keeps the memory, unless it has more than `bytes_max` bytes.
     pub fn clear(&mut self, bytes_max: usize) {
         self.sealed = Vec::new();
         self.base = 0;
         self.tail.clear();
-        self.tail.shrink_to(bytes_max);
+        if self.tail.capacity() > bytes_max {
+            self.tail = Vec::new();
+        }
     }
 
     /// Removes and returns all segments with bytes, in order.
@@ -246,6 +248,17 @@ mod tests {
             }
             assert!(segments.take().collect::<Vec<_>>().concat() == plain);
             assert!(segments.is_empty());
+        }
+    }
+
+    #[test]
+    fn much_memory_is_freed_and_little_is_kept() {
+        for (bytes, kept) in [(1_000, true), (150_000, false), (600_000, false)] {
+            let mut segments = Segments::default();
+            (0..bytes / 100).for_each(|_| segments.push(&[1; 100]));
+            segments.clear(64 << 10);
+            assert!(segments.is_empty());
+            assert_eq!(segments.capacity() > 0, kept, "{bytes} bytes: {}", segments.capacity());
         }
     }
 

@@ -66,7 +66,7 @@ impl Shard {
             Request::ClientKillAddress(_) => Some(Merge::Killed),
             Request::ClientKill(_) | Request::ClientUnblock { .. } => Some(Merge::Sum),
             Request::UsersChanged { deleted } if *deleted > 0 => Some(Merge::Sum),
-            Request::ClientList(_) => Some(Merge::Text),
+            Request::ClientList(_) => Some(Merge::Lines),
             Request::Debug(ask) => Some(ask.merge()),
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)

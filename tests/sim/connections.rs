@@ -145,6 +145,11 @@ fn clients_are_listed_and_killed_over_shards() {
             let start = format!("id={id} ");
             assert_eq!(lines.iter().filter(|line| line.starts_with(&start)).count(), 1);
         }
+        let number = |line: &String| -> u64 {
+            let id = line.split(' ').next().and_then(|word| word.strip_prefix("id="));
+            id.and_then(|id| id.parse().ok()).expect("a line begins with an id")
+        };
+        assert!(lines.iter().map(number).is_sorted(), "{shards} shards: {lines:?}");
         for (client, id) in rest.iter_mut().zip(&ids[1..]).take(5) {
             assert_eq!(one.run(&mut server, ["CLIENT", "KILL", "ID", id]), int(1));
             server.settle();

@@ -74,6 +74,35 @@ fn soft_limits_apply_while_nothing_is_written() {
     }
 }
 
+/// As in the reference, the time of a soft limit begins when `omem` in CLIENT LIST exceeds it. It
+/// leaves out the first 16 KiB of the output.
+#[test]
+fn the_time_of_a_soft_limit_begins_when_it_is_shown() {
+    for (shards, seed) in [(1, 0), (4, 1)] {
+        let mut server = Server::new(shards, seed);
+        let mut admin = server.client();
+        let mut deaf = server.client();
+        config(&mut server, &mut admin, "client-output-buffer-limit", "pubsub 0 100000 3");
+        deaf.link.set_window(0);
+        deaf.send(&["SUBSCRIBE", "news"]);
+        server.settle();
+        let mut publish = |server: &mut Server, bytes: usize| {
+            admin.run(server, ["PUBLISH", "news", &"v".repeat(bytes)]);
+        };
+        publish(&mut server, 1);
+        // More than the limit, but not without the first bytes.
+        (0..110).for_each(|_| publish(&mut server, 1_000));
+        pass(&mut server, 4);
+        assert!(!deaf.is_closed(), "{shards} shards: omem is below the limit");
+        (0..10).for_each(|_| publish(&mut server, 1_000));
+        pass(&mut server, 2);
+        assert!(!deaf.is_closed(), "{shards} shards: it is too early");
+        pass(&mut server, 2);
+        assert!(deaf.is_closed(), "{shards} shards");
+        server.check();
+    }
+}
+
 #[test]
 fn a_hard_limit_disconnects_at_once() {
     for (shards, seed) in [(1, 0), (4, 1)] {

@@ -92,12 +92,13 @@ impl Shard {
             ClientKind::Pubsub => limits.pubsub,
         };
         let now_ms = self.env.now.monotonic_ms();
-        let is_over = |max: u64| max > 0 && bytes as u64 >= max;
-        let is_soft = is_over(limit.soft_bytes);
+        let is_over = |max: u64, bytes: usize| max > 0 && bytes as u64 >= max;
+        // The time begins when CLIENT LIST shows the bytes.
+        let is_soft = is_over(limit.soft_bytes, bytes - connection.first_bytes());
         let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
         connection.output_over_ms = since_ms;
         let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
-        if is_over(limit.hard_bytes) || is_long || connection.session.is_stranger() {
+        if is_over(limit.hard_bytes, bytes) || is_long || connection.session.is_stranger() {
             self.env.board.counters.output_limit_disconnections.add(1);
             self.close_for(conn, OVER_LIMIT);
         }
