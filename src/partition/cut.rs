@@ -65,8 +65,7 @@ impl Partition {
     /// Returns whether no client may be served until the disk has taken keys of the cut.
     #[inline]
     pub fn is_behind_disk(&self) -> bool {
-        let sink = self.slices.cut.as_ref().and_then(|cut| cut.sink.as_ref());
-        sink.is_some_and(|sink| sink.is_overfull())
+        self.slices.is_behind_disk()
     }
 
     /// Saves the keys of a unit that is over, if a cut has waited for them.

@@ -2,6 +2,10 @@
 //!
 //! What is evicted is a unit of its own, ahead of the unit that needs the room. Keys stay if a unit
 //! has locked them, or waits to lock them.
+//!
+//! While a snapshot is written, a key that is evicted waits for the disk, and its memory is free
+//! only then. So nothing is evicted while more waits than may: a slow disk would otherwise cost all
+//! keys. No client is served meanwhile, so memory does not grow.
 
 use super::housekeeping::publish_stats;
 use super::partition::Partition;
@@ -130,6 +134,8 @@ impl Partition {
             ExpiryRole::Paused | ExpiryRole::Loading => return Evicted::Enough,
             // A unit that holds all keys is at work.
             ExpiryRole::Primary if is_absent => return Evicted::Unfinished,
+            // Memory is free only when the disk has the keys that were evicted.
+            ExpiryRole::Primary if self.is_behind_disk() => return Evicted::Unfinished,
             ExpiryRole::Primary => {}
         }
         let rule = EvictionRule { policy, samples: config.maxmemory_samples as usize };
@@ -140,9 +146,13 @@ impl Partition {
         let spare_bytes = Room::spare_bytes(config.maxmemory);
         let wanted_bytes = wanted_bytes + spare_bytes;
         let floor_bytes = config.maxmemory - spare_bytes;
+        let slices = &self.slices;
         let mut progress = |freed_bytes| {
             if freed_bytes >= wanted_bytes {
                 return Progress::Enough;
+            }
+            if slices.is_behind_disk() {
+                return Progress::Late;
             }
             steps += 1;
             if steps % STEPS_PER_LOOK > 0 {

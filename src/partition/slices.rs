@@ -37,6 +37,15 @@ pub(super) struct Slices {
     pub(super) cut: Option<Cut>,
 }
 
+impl Slices {
+    /// Returns whether more keys of a cut wait for the disk than may wait.
+    #[inline]
+    pub(super) fn is_behind_disk(&self) -> bool {
+        let sink = self.cut.as_ref().and_then(|cut| cut.sink.as_ref());
+        sink.is_some_and(|sink| sink.is_overfull())
+    }
+}
+
 /// A part whose commands run in slices. It keeps its locks meanwhile.
 #[derive(Debug)]
 pub(super) struct SlicedPart {

@@ -101,3 +101,27 @@ fn an_idle_server_keeps_nothing_that_is_durable() {
         assert!(is_free, "{before} bytes before, {:?} now", used());
     });
 }
+
+/// What is evicted while a snapshot is written waits for the disk, and takes memory until then.
+#[test]
+fn a_slow_disk_does_not_cost_all_keys() {
+    const KEYS: u64 = 6_000;
+    let arguments = ["--maxmemory-policy", "allkeys-lru", "--enable-debug-command", "yes"];
+    on_each_setup(&arguments, |server| {
+        let mut wire = Wire::connect(server.port);
+        assert_eq!(wire.ask(&["DEBUG", "POPULATE", "6000", "key", "10000"]), "+OK");
+        let limit = (memory(&mut wire, "used_memory") + 1_000_000).to_string();
+        wire.ask(&["CONFIG", "SET", "maxmemory", &limit]);
+        wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "500"]);
+        assert_eq!(wire.ask(&["BGSAVE"]), "+Background saving started");
+        let value = "v".repeat(100_000);
+        for number in 0..50 {
+            assert_eq!(wire.ask(&["SET", &format!("new:{number}"), &value]), "+OK");
+        }
+        let is_over = |wire: &mut Wire| memory(wire, "rdb_bgsave_in_progress") == 0;
+        assert!(wait_for(|| is_over(&mut wire)));
+        let evicted = memory(&mut wire, "evicted_keys");
+        // 4 MB were needed; 24 MB may wait for the disk.
+        assert!((400..KEYS * 3 / 4).contains(&evicted), "{evicted} of {KEYS} keys");
+    });
+}
