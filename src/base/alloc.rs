@@ -12,7 +12,9 @@
 //!   more             next multiple of the page, 4096
 //! ```
 //!
-//! Blocks from 8 MiB on are mappings of their own (`huge.rs`), which grow without a copy.
+//! Blocks from 8 MiB on are mappings of their own (`huge.rs`), which grow without a copy. While too
+//! much memory is resident, the pages of larger blocks go back to the system when they are freed
+//! (`holes.rs`).
 //!
 //! With `--cfg system_allocator` the blocks come from the system's allocator instead, which the
 //! sanitizers watch (`scripts/sanitize`). The count stays the one of mimalloc's classes.
@@ -20,6 +22,7 @@
 //! Counting must not make threads contend. Each thread adds to a local counter and moves it to the
 //! global one when it reaches [`FLUSH_BYTES`], or in [`flush_local`].
 
+use super::holes::{self, HOLE_BYTES_MIN};
 use super::huge::{is_huge, map, mapped_bytes, remap, unmap};
 #[cfg(system_allocator)]
 use super::system_heap::*;
@@ -278,9 +281,16 @@ unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count_bytes(-layout_bytes(layout));
-        if is_huge(layout) {
-            // SAFETY: a block of this layout was mapped, and the caller does not use it any more.
-            return unsafe { unmap(block, layout.size()) };
+        if layout.size() >= HOLE_BYTES_MIN {
+            if is_huge(layout) {
+                // SAFETY: a block of this layout was mapped, and the caller does not use it any
+                // more.
+                return unsafe { unmap(block, layout.size()) };
+            }
+            if holes::are_returned() {
+                // SAFETY: the block has this size, and the caller does not use it any more.
+                unsafe { holes::give_back(block, layout.size()) };
+            }
         }
         // SAFETY: the block came from mimalloc, which frees any of its blocks by this call.
         unsafe { mi_free(block.cast()) }
@@ -303,10 +313,12 @@ unsafe impl GlobalAlloc for CountingAllocator {
             }
             return moved;
         }
-        let is_mapped = is_huge(layout) || is_huge(new);
+        let is_apart = is_huge(layout)
+            || is_huge(new)
+            || (layout.size() >= HOLE_BYTES_MIN && holes::are_returned());
         // mimalloc keeps the block when it shrinks by less than half, and the count would not see
         // that.
-        if is_mapped || !is_natural(new) || !is_natural(layout) || size < layout.size() {
+        if is_apart || !is_natural(new) || !is_natural(layout) || size < layout.size() {
             // SAFETY: both layouts are valid, the blocks are distinct, and the copy is as long
             // as the shorter of the two.
             unsafe {

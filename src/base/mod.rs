@@ -11,6 +11,7 @@ pub mod extended;
 pub mod glob;
 pub mod grisu;
 pub mod hash;
+pub mod holes;
 mod huge;
 pub mod local_time;
 pub mod number;

@@ -33,6 +33,13 @@ const SPARE_PART: u64 = 4096;
 /// The most bytes that an eviction frees in addition.
 const SPARE_BYTES_MAX: u64 = 16 << 10;
 
+/// Part of the limit by which resident memory may exceed it before freed blocks go back to the
+/// system.
+const HOLES_PART: u64 = 50;
+
+/// Resident bytes of a process without keys: code, stacks, buffers of connections.
+const PROCESS_BYTES: u64 = 16 << 20;
+
 /// The part of one shard in evictions.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -159,6 +166,13 @@ impl Room {
         self.uncounted_bytes.store(bytes, Relaxed);
     }
 
+    /// Returns whether this many resident bytes are so far above the limit `max_bytes` that freed
+    /// blocks should go back to the system, see `base/holes.rs`. 0 means no limit.
+    pub fn has_holes(&self, resident_bytes: u64, max_bytes: u64) -> bool {
+        let allowed_bytes = max_bytes + max_bytes / HOLES_PART + PROCESS_BYTES;
+        max_bytes > 0 && resident_bytes.saturating_sub(self.uncounted_bytes()) > allowed_bytes
+    }
+
     /// Returns the monotonic nanoseconds of the last eviction that has told clients of its keys; 0:
     /// there was none.
     pub fn told_ns(&self) -> u64 {
@@ -229,6 +243,16 @@ mod tests {
         alloc::count_bytes(-(1 << 30));
         room.set_uncounted_bytes(u64::MAX);
         assert_eq!(room.excess_bytes(1), 0);
+    }
+
+    #[test]
+    fn holes_count_from_two_percent_above_the_limit() {
+        let room = Room::new(1);
+        assert!(!room.has_holes(1 << 40, 0), "no limit");
+        let allowed = (500 << 20) + (10 << 20) + PROCESS_BYTES;
+        assert!(!room.has_holes(allowed, 500 << 20) && room.has_holes(allowed + 1, 500 << 20));
+        room.set_uncounted_bytes(1);
+        assert!(!room.has_holes(allowed + 1, 500 << 20), "what does not count");
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Shard {
         }
         if self.env.me == 0 {
             self.note_uncounted();
+            self.heed_holes();
             self.check_tls_files();
         }
         self.publish();

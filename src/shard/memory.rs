@@ -4,6 +4,7 @@
 
 use super::limits::{CONNECTIONS_SHRUNK_MAX, PART_BYTES_MIN};
 use super::state::Shard;
+use crate::base::holes;
 use crate::config::MaxmemoryPolicy;
 use crate::exec::Facts;
 use crate::keyspace::Evicted;
@@ -134,5 +135,12 @@ impl Shard {
     pub(super) fn note_uncounted(&mut self) {
         let [_, bytes] = self.env.process.replication().stream(self.env.config.repl_backlog_size);
         self.env.process.room.set_uncounted_bytes(bytes);
+    }
+
+    /// Lets freed blocks go back to the system while resident memory is far above `maxmemory`.
+    pub(super) fn heed_holes(&self) {
+        let process = &self.env.process;
+        let resident_bytes = process.memory.resident_bytes();
+        holes::set_returned(process.room.has_holes(resident_bytes, self.env.config.maxmemory));
     }
 }

@@ -3,11 +3,9 @@
 
 use super::slab::{SLAB_BYTES_MAX, Slab, block_bytes};
 use crate::base::alloc::class_bytes;
+use crate::base::holes::release_pages;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-
-/// Size of a system page, or a multiple of it.
-const PAGE_BYTES: usize = 4096;
 
 /// The allocator of one slice's blocks.
 #[derive(Debug, Default)]
@@ -112,13 +110,6 @@ pub fn prefetch(address: *const u8) {
 /// Gives the whole pages among `bytes` back to the system, while the block that they are of stays
 /// in use: freeing that is quick then. What the bytes are after that is not known.
 pub fn give_back(bytes: &mut [u8]) {
-    let range = bytes.as_mut_ptr_range();
-    let start = range.start.addr().next_multiple_of(PAGE_BYTES);
-    let end = range.end.addr() & !(PAGE_BYTES - 1);
-    if start < end {
-        let at = bytes.as_mut_ptr().with_addr(start);
-        // SAFETY: the caller has exclusive access to the slice that contains the pages, and any
-        // byte value is valid. A failure changes nothing.
-        unsafe { libc::madvise(at.cast(), end - start, libc::MADV_DONTNEED) };
-    }
+    // SAFETY: the slice is exclusive, and any value of a byte is valid.
+    unsafe { release_pages(bytes.as_mut_ptr(), bytes.len()) }
 }
