@@ -27,6 +27,7 @@
 
 use super::apart::Apart;
 use super::heap::{Heap, prefetch};
+use super::slab;
 use crate::value::hash::Hash;
 use crate::value::string::{INLINE_BYTES_MAX, Str};
 use crate::value::{Container, Kind, ObjectRef};
@@ -316,6 +317,15 @@ impl Entry {
         let start = self.0.as_ptr().cast_const();
         prefetch(start);
         prefetch(start.wrapping_add(LINE_BYTES));
+    }
+
+    /// Asks the processor for the first line and for the header of the page of its block: what is
+    /// read when the entry leaves. The entry may be gone by now.
+    #[inline]
+    pub fn prefetch_block(self) {
+        let start = self.0.as_ptr().cast_const();
+        prefetch(start);
+        prefetch(start.map_addr(slab::page_of));
     }
 
     /// Asks the processor for the lines behind those two, up to [`TAIL_LINES_MAX`]; reads the head.

@@ -293,6 +293,13 @@ impl Table {
         }
     }
 
+    /// Asks the processor for a bucket.
+    #[inline]
+    pub fn prefetch_numbered(&self, number: u32) {
+        assert!(number < self.buckets());
+        prefetch(self.directory.bucket(number).cast());
+    }
+
     /// Begins a look-up ahead of its time: asks the processor for the bucket that a hash leads to.
     #[inline]
     pub fn trail(&self, hash: u64) -> Trail<'_> {

@@ -52,6 +52,12 @@ const SPARE_PAGES: usize = 16;
 const _: () = assert!(size_of::<Page>() <= HEADER_BYTES);
 const _: () = assert!(PAGE_BYTES / STEP <= u16::MAX as usize + 1);
 
+/// Returns the address of the page that a block at this address is in.
+#[inline]
+pub fn page_of(address: usize) -> usize {
+    address & !(PAGE_BYTES - 1)
+}
+
 struct Region {
     base: *mut u8,
     /// The first fresh page, and the end of the last page.
