@@ -40,7 +40,7 @@ pub const FAMILY: &[Command] = &[
     exact("RANDOMKEY", &[]).compared(Check::Kind),
     exact("OBJECT ENCODING", &[Key]).compared(Check::Encoding),
     exact("OBJECT REFCOUNT", &[Key]).compared(Check::Holders),
-    exact("OBJECT IDLETIME", &[Key]).compared(Check::Seconds),
+    exact("OBJECT IDLETIME", &[Key]).compared(Check::Idle),
     exact("OBJECT FREQ", &[Key]),
     exact("OBJECT HELP", &[]).weighs(4),
     // The peer always writes its newest version; the values inside payloads are compared as keys.
