@@ -39,23 +39,23 @@
 //!  2 script     the Lua engine: EVAL scripts and function libraries
 //!  3 exec       a command as it runs, on one slice or one session
 //!  4 mesh       inboxes, hold words, the sequencer, credits, doorbells
-//!  4 gate       the gates in their order, and the router
+//!  4 gate       the gates in their order, and the router from slot to shard
 //!  5 txn        lock table, queued commands, blocked clients
 //!  5 feed       one ordered stream of commands from the journals of all partitions
 //!  5 snapshot   all slices as one file, written and loaded
 //!  6 replica    what a primary sends to a replica: the snapshot, then the feed
 //!  6 aof        the files of the append-only file
-//!  8 commands   one file per family: cards, handlers, tests
-//!  9 client     one connection: session, input, output, the batch in flight
-//!  9 http       metrics and a status page, read-only
-//!  9 partition  the one function that runs commands on keys, and all state that needs one order
-//! 10 shard      the turn: completions, inbox, connections, sends, periodic work
-//! 11 server     the process: command line, listeners, threads, signals
+//!  7 commands   one file or folder per family: cards, handlers, tests
+//!  8 client     one connection: session, input, output, the batch in flight
+//!  8 http       metrics and a status page, read-only
+//!  8 partition  the one function that runs commands on keys, and all state that needs one order
+//!  9 shard      the turn: completions, inbox, connections, sends, periodic work
+//! 10 server     the process: command line, listeners, threads, signals
 //! ```
 //!
 //! # The life of `SET key value`
 //!
-//! If the key is here, the command passes twelve files between the turn and its entry, each once:
+//! If the key is here, the command passes twelve files on its way from the turn to the entry:
 //!
 //! ```text
 //!   shard/turn                  completions, then the inbox, then the connections that are ready

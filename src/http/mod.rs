@@ -6,7 +6,8 @@
 //! ```text
 //!   http thread per address --accept--> one thread per connection, CONNECTIONS_MAX at most
 //!                                         connection: a head within limits of bytes and time
-//!                                           guard:    protected mode, host, password, method
+//!                                           guard:    protected mode, host, password, method,
+//!                                                     permission
 //!                                             answer: /  /page.*  /status.json  /metrics  /healthz
 //! ```
 //!

@@ -35,7 +35,7 @@
 //!   watch        watched keys
 //!
 //!   blocking     clients blocked on keys                        --+
-//!   eviction     keys leave because memory is full              |
+//!   eviction     keys leave because memory is full                |
 //!   local        a batch of the shard's own connection            |
 //!   locks        a part from the inbox: runs, or waits for locks  |
 //!   moved        what follows when hash slots have come or left   |
