@@ -14,8 +14,10 @@ const LONG_MAX: i128 = i64::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 const PORT: Kind = Kind::Int(0, 65_535);
 const TEXT: Kind = Kind::Text(any_text);
-const PERSISTENCE: &str = "not yet: persistence";
-const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is left";
+const LOADING: &str = "loading goes in steps of its own";
+const SYNC_FILES: &str = "a snapshot for replicas has no name on disk, so no file is left";
+const DISKLESS: &str = "a snapshot for replicas goes through a file that has no name";
+const LAST_WAIT: &str = "not yet: a shutdown does not wait for replicas";
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: the cluster bus";
 const DHE: &str = "there are no DHE ciphers";
@@ -46,14 +48,14 @@ const fn accept(
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
     accept("rdb-del-sync-files", Kind::Bool, "no", SYNC_FILES),
-    accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
+    accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", LOADING).hidden(),
     accept(
         "loading-process-events-interval-bytes",
         Kind::Int(1024, INT_MAX),
         "2097152",
-        PERSISTENCE,
+        LOADING,
     ).hidden(),
-    accept("repl-diskless-sync", Kind::Bool, "yes", REPLICATION),
+    accept("repl-diskless-sync", Kind::Bool, "yes", DISKLESS),
     accept("dual-channel-replication-enabled", Kind::Bool, "no", REPLICATION),
     accept(
         "repl-diskless-load",
@@ -120,7 +122,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("locale-collate", Kind::Text(read_locale), "", COLLATION),
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
-    accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
+    accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", LAST_WAIT),
     accept("replicaof", Kind::Words(read_replicaof), "", REPLICATION)
         .alias("slaveof").immutable().refusing("replication is not available in this version"),
     accept("mptcp", Kind::Bool, "no", MPTCP)
