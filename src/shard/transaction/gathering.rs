@@ -47,7 +47,7 @@ impl Shard {
             plan.add(owner);
             let hash = self.partition.slice().key_in_slot(key, slot).hash;
             let needs = &mut needs.shards[usize::from(owner)];
-            needs.keys.insert(hash, mode_of(spec, keys.len()));
+            needs.add_key(hash, mode_of(spec, keys.len()));
         }
         if *arg == keys.len() {
             (*next, *arg) = (*next + 1, 0);

@@ -2,7 +2,7 @@
 
 use super::planned::Plan;
 use crate::client::{Merging, Transaction};
-use crate::exec::{Closing, KeyLock, KeySet, RemoteKey, Scope, Session, Workspace};
+use crate::exec::{Closing, KeyLock, KeySet, Mode, RemoteKey, Scope, Session, Workspace};
 use crate::mesh::ReplyAddress;
 use crate::resp::Output;
 use crate::shard::telemetry::large::LargeReplies;
@@ -79,9 +79,16 @@ pub(in crate::shard) struct Needs {
     pub(super) shards: Vec<ShardNeeds>,
 }
 
+/// The most keys of a unit on a shard that it locks exclusively one by one. A snapshot begins
+/// beside such locks, but waits for a set with exclusive ones, and others then wait behind it.
+const SINGLE_LOCKS_MAX: usize = 64;
+
 /// What a unit needs of one shard.
 pub(in crate::shard) struct ShardNeeds {
-    pub(super) keys: KeySet,
+    /// The first keys that it locks exclusively.
+    single: Vec<KeyLock>,
+    /// All other keys.
+    keys: KeySet,
     /// Number of commands.
     pub(super) items: usize,
     /// Number of arguments.
@@ -120,6 +127,7 @@ impl Needs {
     /// Creates the needs of a unit with about `keys` keys.
     pub(super) fn new(shards: usize, keys: usize) -> Needs {
         let of_shard = |_| ShardNeeds {
+            single: Vec::new(),
             keys: KeySet::new(keys.div_ceil(shards)),
             items: 0,
             args: 0,
@@ -138,6 +146,7 @@ impl Needs {
             let txn = envelope.txn_mut();
             txn.is_sliced = true;
             txn.key_locks.extend_from_slice(&wide);
+            txn.key_locks.append(&mut of_shard.single);
             txn.key_set = Some(Box::new(std::mem::take(&mut of_shard.keys)));
             transaction.flight.put_back(envelope);
         }
@@ -155,6 +164,15 @@ impl ShardNeeds {
     /// Adds the lock of a key.
     pub(super) fn add(&mut self, lock: KeyLock) {
         let Scope::Key { hash, .. } = lock.scope else { unreachable!("it is a lock on a key") };
-        self.keys.insert(hash, lock.mode);
+        self.add_key(hash, lock.mode);
+    }
+
+    /// Adds the lock of the key with this hash.
+    pub(super) fn add_key(&mut self, hash: u64, mode: Mode) {
+        if mode == Mode::Exclusive && self.single.len() < SINGLE_LOCKS_MAX {
+            self.single.push(KeyLock { scope: Scope::name(hash), mode });
+        } else {
+            self.keys.insert(hash, mode);
+        }
     }
 }

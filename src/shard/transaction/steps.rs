@@ -222,7 +222,7 @@ impl Shard {
             let owner = self.env.router.owner(slot);
             plan.add(owner);
             let needs = &mut needs.shards[usize::from(owner)];
-            needs.keys.insert(self.partition.slice().key_in_slot(key, slot).hash, mode);
+            needs.add_key(self.partition.slice().key_in_slot(key, slot).hash, mode);
             needs.args += keys.step;
             needs.bytes += (*arg..*arg + keys.step).map(|at| args[at].len()).sum::<usize>();
             *arg += keys.step;
