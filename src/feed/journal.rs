@@ -252,18 +252,24 @@ fn check_content(unit: Unit, commands: usize) {
 mod tests {
     use super::*;
 
+    const SINGLE: Unit = Unit::Single { is_transaction: false };
+
+    /// Returns a journal in its first turn, and what it hands its units over to.
+    fn journal() -> (Journal, Lane, Block) {
+        let mut journal = Journal::default();
+        journal.clock.begin_turn(1);
+        (journal, Lane::default(), Block::default())
+    }
+
     #[test]
     fn a_firm_gap_holds_back_later_units() {
-        let (mut journal, lane) = (Journal::default(), Lane::default());
+        let (mut journal, lane, mut block) = journal();
         let mut records = Records::default();
-        let mut block = Block::default();
-        journal.clock.begin_turn(1);
-        let single = Unit::Single { is_transaction: false };
         let timestamp = journal.clock.local();
-        let gap = journal.reserve(timestamp, single, Gap::Firm);
+        let gap = journal.reserve(timestamp, SINGLE, Gap::Firm);
         records.add(0, 0, &[b"DEL", b"k"]);
         let later = journal.clock.local();
-        journal.append(later, single, &mut records);
+        journal.append(later, SINGLE, &mut records);
         assert!(records.is_empty() && journal.has_firm_gap());
         assert!(!journal.hand_over(&lane));
         assert_eq!(lane.watermark(), timestamp, "the gap's timestamp is the watermark");
@@ -281,13 +287,10 @@ mod tests {
 
     #[test]
     fn nothing_waits_for_a_gap_that_is_given_up() {
-        let (mut journal, lane) = (Journal::default(), Lane::default());
-        let mut block = Block::default();
-        journal.clock.begin_turn(1);
+        let (mut journal, lane, mut block) = journal();
         let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
-        let single = Unit::Single { is_transaction: false };
         let gaps =
-            [(part, Gap::Firm), (single, Gap::Open), (single, Gap::Firm)].map(|(unit, gap)| {
+            [(part, Gap::Firm), (SINGLE, Gap::Open), (SINGLE, Gap::Firm)].map(|(unit, gap)| {
                 let timestamp = journal.clock.local();
                 journal.reserve(timestamp, unit, gap)
             });
@@ -310,19 +313,16 @@ mod tests {
 
     #[test]
     fn later_units_pass_an_open_gap_and_a_late_unit_knows_its_place() {
-        let (mut journal, lane) = (Journal::default(), Lane::default());
+        let (mut journal, lane, mut block) = journal();
         let mut records = Records::default();
-        let mut block = Block::default();
-        journal.clock.begin_turn(1);
-        let single = Unit::Single { is_transaction: false };
         let timestamp = journal.clock.local();
-        let gap = journal.reserve(timestamp, single, Gap::Open);
+        let gap = journal.reserve(timestamp, SINGLE, Gap::Open);
         let firm = journal.clock.local();
-        let firm_gap = journal.reserve(firm, single, Gap::Firm);
+        let firm_gap = journal.reserve(firm, SINGLE, Gap::Firm);
         let mut add = |journal: &mut Journal, key: &[u8]| {
             records.add(0, 0, &[b"DEL", key]);
             let later = journal.clock.local();
-            journal.append(later, single, &mut records);
+            journal.append(later, SINGLE, &mut records);
             later
         };
         let later = add(&mut journal, b"k");
